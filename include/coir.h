@@ -1,0 +1,15 @@
+/* coir.h - stackful green threads for Linux: blocking-style code that blocks no OS thread.
+ * SPDX-License-Identifier: MIT
+ *
+ * Include this one. The parts, in reading order: conventions, time and deadlines, the runtime,
+ * fibers, I/O. */
+#ifndef COIR_H
+#define COIR_H
+
+#include <coir/base.h>
+#include <coir/time.h>
+#include <coir/runtime.h>
+#include <coir/fiber.h>
+#include <coir/io.h>
+
+#endif

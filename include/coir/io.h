@@ -1,0 +1,84 @@
+/* coir/io.h - blocking-style I/O on any file descriptor.
+ * SPDX-License-Identifier: MIT
+ *
+ * Each call has the prototype, arguments and result of the POSIX call without the prefix, with
+ * these differences for all:
+ *   Parks     until it is done, the deadline passes or the caller is cancelled (coir/base.h); -1
+ *             with ETIMEDOUT or ECANCELED then. A read, write or sync of a regular file that the
+ *             kernel has begun cannot be stopped: it completes first.
+ *   Never     EINTR, EAGAIN or SIGPIPE (EPIPE comes as an error), whatever the descriptor's
+ *             O_NONBLOCK says.
+ *   EBADF     also when coir_close() closes the descriptor meanwhile.
+ *   ENOMEM    also when the kernel or the runtime has no memory to start the operation; nothing has
+ *             happened then.
+ *   Owns      nothing; buffers are lent to the kernel and must stay valid and untouched until the
+ *             call returns.
+ *   Threads   any number of fibers and threads may use one descriptor at once, each call on its
+ *             own; which of two readers gets which bytes is unspecified.
+ * File descriptors made here are close-on-exec. On a plain thread a call that has to wait lends its
+ * operation to a worker; if there is no runtime it starts by itself, and its failure to start is
+ * the call's. */
+#ifndef COIR_IO_H
+#define COIR_IO_H
+
+#include <coir/base.h>
+
+COIR_BEGIN_DECLS
+
+/* Bytes moved (0: end of file), or -1. A file with an offset of its own is read and written there,
+ * as read(2) does. */
+COIR_API ssize_t coir_read(int fd, void *buf, size_t len);
+COIR_API ssize_t coir_write(int fd, const void *buf, size_t len);
+COIR_API ssize_t coir_readv(int fd, const struct iovec *iov, int count);
+COIR_API ssize_t coir_writev(int fd, const struct iovec *iov, int count);
+COIR_API ssize_t coir_pread(int fd, void *buf, size_t len, off_t offset);
+COIR_API ssize_t coir_pwrite(int fd, const void *buf, size_t len, off_t offset);
+
+/* Sockets. MSG_DONTWAIT is honoured: the call then fails with EAGAIN instead of parking. coir_send
+ * always acts as if MSG_NOSIGNAL were given. */
+COIR_API ssize_t coir_recv(int fd, void *buf, size_t len, int flags);
+COIR_API ssize_t coir_send(int fd, const void *buf, size_t len, int flags);
+COIR_API int coir_accept(int fd, struct sockaddr *addr, socklen_t *len);
+COIR_API int coir_accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags);
+/* After ETIMEDOUT or ECANCELED the connection may still come about; close the socket. */
+COIR_API int coir_connect(int fd, const struct sockaddr *addr, socklen_t len);
+
+/* Files. The mode is read when flags contain O_CREAT or O_TMPFILE. */
+COIR_API int coir_open(const char *path, int flags, ...);
+COIR_API int coir_openat(int dir, const char *path, int flags, ...);
+COIR_API int coir_fsync(int fd);
+
+/* Close fd. Calls of other fibers and threads that are parked on it end with EBADF first; only then
+ * does the number become free. Not affected by deadline or cancel: it always closes. Parks only
+ * while such calls are ended.
+ * Returns  0; -1 with EBADF, or what close(2) says (the number is free then, too). */
+COIR_API int coir_close(int fd);
+
+/* poll(2): wait up to timeout_ms (-1: for ever, 0: not at all) for one of n descriptors.
+ * Returns  how many have revents; 0 after timeout_ms; -1, also with ETIMEDOUT when the caller's
+ *          deadline comes first. */
+COIR_API int coir_poll(struct pollfd *fds, nfds_t n, int timeout_ms);
+
+/* Read until len bytes are there or the file ends. Returns len, fewer at the end of the file only,
+ * or -1: bytes that arrived before a failure are in buf, but how many is not told. */
+COIR_API ssize_t coir_read_full(int fd, void *buf, size_t len);
+
+/* Write all of buf. Returns len, or -1: how much went out before the failure is not told. */
+COIR_API ssize_t coir_write_all(int fd, const void *buf, size_t len);
+
+/* A listening TCP socket with SO_REUSEADDR. host: a numeric address, "localhost", or NULL for every
+ * address (IPv6 that takes IPv4 too where the machine has IPv6, else IPv4). port: a number, "0" for
+ * a free one (getsockname tells it). backlog: as listen(2), 0 for SOMAXCONN.
+ * Returns  the descriptor; -1 with EINVAL (port), EHOSTUNREACH (host is neither), or what socket,
+ *          bind or listen said.
+ * Never parks. */
+COIR_API int coir_tcp_listen(const char *host, const char *port, int backlog);
+
+/* Connect to host (a numeric address or "localhost") and port (a number). The addresses of
+ * localhost are tried in turn. TCP_NODELAY is set. Returns the descriptor; -1 with EINVAL (port),
+ * EHOSTUNREACH (host is neither), or the last address's error. Parks. */
+COIR_API int coir_tcp_dial(const char *host, const char *port);
+
+COIR_END_DECLS
+
+#endif

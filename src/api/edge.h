@@ -1,0 +1,39 @@
+/* api/edge.h - the public edge: where -errno becomes -1 and errno. Only src/api uses libc.
+ * SPDX-License-Identifier: MIT */
+#ifndef COIR_API_EDGE_H
+#define COIR_API_EDGE_H
+
+#include <coir.h>
+
+#include "sched/runtime.h"
+#include "sched/stack.h"
+#include "sched/wait.h"
+
+/* The one place that sets errno. No park lies between it and the return of the public call. */
+static inline long coir__edge(long result)
+{
+    if (__builtin_expect(result < 0, 0)) {
+        errno = (int)-result;
+        return -1;
+    }
+    return result;
+}
+
+/* What a plain thread has of a fiber's state. */
+struct coir__thread {
+    int64_t deadline_ns;
+};
+COIR_HIDDEN extern _Thread_local struct coir__thread coir__thread;
+
+/* The caller's deadline, fiber or thread. */
+COIR_HIDDEN int64_t *coir__deadline_of(struct coir__fiber *f);
+
+/* env.c: options and environment made into a configuration. 0, or -errno. */
+COIR_HIDDEN int coir__config_make(struct coir__config *config, const coir_options *options);
+/* A line on stderr under COIR_VERBOSE. */
+COIR_HIDDEN void coir__say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* The I/O engine of this process. */
+COIR_HIDDEN extern const struct coir__engine *coir__engine_chosen;
+
+#endif

@@ -1,0 +1,138 @@
+/* api/env.c - options and environment: what the runtime starts with.
+ * SPDX-License-Identifier: MIT */
+#include "edge.h"
+
+#include "io/io.h"
+#include "sched/stack.h"
+
+#include <limits.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { STACK_BYTES_DEFAULT = 256 * 1024 };
+
+void coir__say(const char *format, ...)
+{
+    const char *verbose = secure_getenv("COIR_VERBOSE");
+    if (!verbose || !*verbose || strcmp(verbose, "0") == 0)
+        return;
+    va_list args;
+    va_start(args, format);
+    fputs("coir: ", stderr);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
+}
+
+static void complain(const char *name, const char *value, const char *wanted)
+{
+    fprintf(stderr, "coir: %s=%s is ignored: %s\n", name, value, wanted);
+}
+
+/* A whole number with an optional unit K, M or G; false when it is anything else. */
+static bool number(const char *text, unsigned long long *value)
+{
+    char *end;
+    if (*text < '0' || *text > '9')
+        return false;
+    errno = 0;
+    *value = strtoull(text, &end, 10);
+    if (errno)
+        return false;
+    int shift = *end == 'K' || *end == 'k' ? 10 : *end == 'M' || *end == 'm' ? 20 : *end == 'G' || *end == 'g' ? 30 : 0;
+    if (shift)
+        end++;
+    if (*end || *value > ULLONG_MAX >> shift)
+        return false;
+    *value <<= shift;
+    return true;
+}
+
+static unsigned cpus(void)
+{
+    for (int max = CPU_SETSIZE; max <= CPU_SETSIZE * 64; max *= 2) {
+        cpu_set_t *set = CPU_ALLOC(max);
+        size_t bytes = CPU_ALLOC_SIZE(max);
+        if (!set)
+            return 1;
+        int n = sched_getaffinity(0, bytes, set) == 0 ? CPU_COUNT_S(bytes, set) : 0;
+        CPU_FREE(set);
+        if (n > 0)
+            return n > COIR__WORKERS_MAX ? COIR__WORKERS_MAX : (unsigned)n;
+    }
+    return 1;
+}
+
+static unsigned workers_from_env(void)
+{
+    unsigned long long n;
+    const char *text = secure_getenv("COIR_WORKERS");
+    if (!text || !*text)
+        return cpus();
+    if (number(text, &n) && n >= 1 && n <= COIR__WORKERS_MAX)
+        return (unsigned)n;
+    complain("COIR_WORKERS", text, "it wants a number from 1 to 1024");
+    return cpus();
+}
+
+static int stack_class_from_env(void)
+{
+    unsigned long long bytes;
+    const char *text = secure_getenv("COIR_STACK");
+    if (!text || !*text)
+        return coir__stack_class(STACK_BYTES_DEFAULT);
+    int class = number(text, &bytes) ? coir__stack_class(bytes) : -EINVAL;
+    if (class >= 0)
+        return class;
+    complain("COIR_STACK", text, "it wants bytes, from 16K to 1G");
+    return coir__stack_class(STACK_BYTES_DEFAULT);
+}
+
+static int engine_by_name(const char *name)
+{
+    return strcmp(name, "auto") == 0 || strcmp(name, "uring") == 0 ? 0 : -EINVAL;
+}
+
+static void check_engine_env(void)
+{
+    const char *text = secure_getenv("COIR_IO");
+    if (text && *text && engine_by_name(text) < 0)
+        complain("COIR_IO", text, "it wants auto or uring");
+}
+
+static bool reserved_clear(const uint64_t *reserved, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (reserved[i])
+            return false;
+    return true;
+}
+
+int coir__config_make(struct coir__config *config, const coir_options *options)
+{
+    static const coir_options none = COIR_ZERO;
+    if (!options)
+        options = &none;
+    if (options->workers > COIR__WORKERS_MAX || options->flags & ~(unsigned)COIR_UNGUARDED || options->drain_ns < 0 ||
+        !reserved_clear(options->reserved, sizeof options->reserved / sizeof *options->reserved))
+        return -EINVAL;
+    int class = options->stack_bytes ? coir__stack_class(options->stack_bytes) : stack_class_from_env();
+    if (class < 0)
+        return class;
+    if (options->io && engine_by_name(options->io) < 0)
+        return -EINVAL;
+    if (!options->io)
+        check_engine_env();
+    if (options->flags & COIR_UNGUARDED)
+        coir__stack_policy.unguarded_allowed = true;
+    *config = (struct coir__config){
+        .engine = coir__engine_chosen = coir__engine_choose(),
+        .workers = options->workers ? options->workers : workers_from_env(),
+        .stack_class = (unsigned)class,
+        .drain_ns = options->drain_ns ? options->drain_ns : COIR_SEC(1),
+    };
+    return 0;
+}

@@ -1,0 +1,202 @@
+/* api/fiber.c - coir/fiber.h and coir/time.h.
+ * SPDX-License-Identifier: MIT */
+#include "edge.h"
+
+#include "sched/stack.h"
+
+#include <sched.h>
+
+_Thread_local struct coir__thread coir__thread = { .deadline_ns = COIR_NEVER };
+
+int64_t *coir__deadline_of(struct coir__fiber *f)
+{
+    return f ? &f->deadline_ns : &coir__thread.deadline_ns;
+}
+
+int64_t coir__host_thread_deadline(void)
+{
+    return coir__thread.deadline_ns;
+}
+
+int64_t coir_now(void)
+{
+    return coir__host_now();
+}
+
+int64_t coir_after(int64_t ns)
+{
+    int64_t deadline_ns;
+    if (ns == COIR_NEVER || __builtin_add_overflow(coir__host_now(), ns, &deadline_ns))
+        return ns < 0 ? 0 : COIR_NEVER;
+    return deadline_ns;
+}
+
+int64_t coir_deadline(void)
+{
+    return *coir__deadline_of(coir__fiber_self());
+}
+
+int64_t coir_deadline_set(int64_t deadline_ns)
+{
+    int64_t *mine = coir__deadline_of(coir__fiber_self());
+    int64_t previous_ns = *mine;
+    *mine = deadline_ns;
+    return previous_ns;
+}
+
+int64_t coir_deadline_narrow(int64_t deadline_ns)
+{
+    int64_t *mine = coir__deadline_of(coir__fiber_self());
+    int64_t previous_ns = *mine;
+    if (deadline_ns < previous_ns)
+        *mine = deadline_ns;
+    return previous_ns;
+}
+
+int coir_deadline_passed(void)
+{
+    int64_t deadline_ns = coir_deadline();
+    return deadline_ns != COIR_NEVER && deadline_ns <= coir__host_now();
+}
+
+coir_guard coir_timeout_enter(int64_t ns)
+{
+    return (coir_guard){ .deadline_ns = coir_deadline_narrow(coir_after(ns)) };
+}
+
+coir_guard coir_shield_enter(int64_t ns)
+{
+    struct coir__fiber *f = coir__fiber_self();
+    if (f)
+        f->shields++;
+    return (coir_guard){ .deadline_ns = coir_deadline_set(coir_after(ns)), .shield = 1 };
+}
+
+void coir_guard_leave(coir_guard *guard)
+{
+    struct coir__fiber *f = coir__fiber_self();
+    if (f && guard->shield)
+        f->shields--;
+    coir_deadline_set(guard->deadline_ns);
+}
+
+void *coir_fail(int err)
+{
+    errno = err;
+    return COIR_FAILED;
+}
+
+static int spawn(const coir_attr *attr, void *(*fn)(void *), void *arg, struct coir__fiber **fiber)
+{
+    const unsigned known = COIR_DETACHED | COIR_SAVE_FPU | COIR_SPREAD;
+    struct coir__spawn how = { .fn = fn, .arg = arg, .stack_class = -1, .deadline_ns = 0 };
+    if (!fn)
+        return -EINVAL;
+    if (attr) {
+        const uint64_t *r = attr->reserved;
+        if (attr->flags & ~known || attr->reserved0 || r[0] | r[1] | r[2] | r[3] || attr->deadline_ns < 0)
+            return -EINVAL;
+        how.stack_class = attr->stack_bytes ? coir__stack_class(attr->stack_bytes) : -1;
+        if (attr->stack_bytes && how.stack_class < 0)
+            return how.stack_class;
+        how.name = attr->name;
+        how.flags = attr->flags;
+        how.deadline_ns = attr->deadline_ns;
+    }
+    struct coir__fiber *self = coir__fiber_self();
+    if (!how.deadline_ns)
+        how.deadline_ns = how.flags & COIR_DETACHED ? COIR_NEVER : *coir__deadline_of(self);
+    if (self)
+        return coir__spawn(NULL, &how, fiber);
+    struct coir__runtime *rt;
+    int err = coir__host_runtime_enter(&rt);
+    if (err < 0)
+        return err;
+    err = coir__spawn(rt, &how, fiber);
+    coir__host_runtime_leave(rt);
+    return err;
+}
+
+coir_fiber *coir_spawn_with(const coir_attr *attr, void *(*fn)(void *), void *arg)
+{
+    struct coir__fiber *f = NULL;
+    return coir__edge(spawn(attr, fn, arg, &f)) < 0 ? NULL : coir__fiber_handle(f);
+}
+
+coir_fiber *coir_spawn(void *(*fn)(void *), void *arg)
+{
+    return coir_spawn_with(NULL, fn, arg);
+}
+
+int coir_join(coir_fiber *fiber, void **result)
+{
+    int error = 0;
+    int err = coir__join(fiber, coir_deadline(), result, &error);
+    return (int)coir__edge(err < 0 ? err : -error);
+}
+
+int coir_detach(coir_fiber *fiber)
+{
+    return (int)coir__edge(coir__detach(fiber));
+}
+
+int coir_cancel(coir_fiber *fiber)
+{
+    return (int)coir__edge(coir__cancel(fiber));
+}
+
+coir_fiber *coir_self(void)
+{
+    struct coir__fiber *f = coir__fiber_self();
+    return f ? coir__fiber_handle(f) : NULL;
+}
+
+const char *coir_name(void)
+{
+    struct coir__fiber *f = coir__fiber_self();
+    return f ? f->name : "";
+}
+
+void coir_yield(void)
+{
+    if (coir__fiber_self())
+        coir__yield();
+    else
+        sched_yield();
+}
+
+static int check(struct coir__fiber *f)
+{
+    if (f)
+        return coir__fiber_check(f);
+    return coir_deadline_passed() ? -ETIMEDOUT : 0;
+}
+
+int coir_check(void)
+{
+    return (int)coir__edge(check(coir__fiber_self()));
+}
+
+/* A plain thread's wait that nobody ends: only its deadline, or the time, does. */
+static int sleep_as_thread(int64_t until_ns)
+{
+    _Atomic int32_t word = 0;
+    bool bounded = coir__thread.deadline_ns < until_ns;
+    while (coir__futex_wait(&word, 0, bounded ? coir__thread.deadline_ns : until_ns) != -ETIMEDOUT)
+        ;
+    return bounded ? -ETIMEDOUT : 0;
+}
+
+int coir_sleep(int64_t ns)
+{
+    struct coir__fiber *f = coir__fiber_self();
+    int err = check(f);
+    if (err < 0)
+        return (int)coir__edge(err);
+    if (ns <= 0) {
+        coir_yield();
+        return (int)coir__edge(check(f));
+    }
+    int64_t until_ns = coir_after(ns);
+    return (int)coir__edge(f ? coir__sleep_until(until_ns) : sleep_as_thread(until_ns));
+}

@@ -1,0 +1,83 @@
+/* api/host.c - sched/host.h for the API's build: libc, pthreads, the C++ runtime if there is one.
+ * SPDX-License-Identifier: MIT */
+#include "edge.h"
+
+#include "overflow.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <time.h>
+
+int64_t coir__host_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+int coir__host_errno(void)
+{
+    return errno;
+}
+
+/* The C++ runtime's per-thread state, when the process has one (Itanium C++ ABI: __cxa_eh_globals). */
+extern void *__cxa_get_globals(void) __attribute__((weak));
+
+struct coir__unwinder *coir__host_unwinder(void)
+{
+    return __cxa_get_globals ? __cxa_get_globals() : NULL;
+}
+
+struct start {
+    void (*fn)(void *);
+    void *arg;
+};
+
+static void *start_routine(void *arg)
+{
+    struct start start = *(struct start *)arg;
+    free(arg);
+    start.fn(start.arg);
+    return NULL;
+}
+
+int coir__host_thread_start(uintptr_t *thread, void (*fn)(void *), void *arg)
+{
+    struct start *start = malloc(sizeof *start);
+    if (!start)
+        return -ENOMEM;
+    *start = (struct start){ fn, arg };
+    /* The program's signals go to its own threads. Faults are never blocked. */
+    sigset_t all, before;
+    sigfillset(&all);
+    sigdelset(&all, SIGSEGV);
+    sigdelset(&all, SIGBUS);
+    sigdelset(&all, SIGFPE);
+    sigdelset(&all, SIGILL);
+    sigdelset(&all, SIGTRAP);
+    pthread_t id;
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int err = pthread_create(&id, NULL, start_routine, start);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (err) {
+        free(start);
+        return -err;
+    }
+    *thread = (uintptr_t)id;
+    return 0;
+}
+
+void coir__host_thread_join(uintptr_t thread)
+{
+    pthread_join((pthread_t)thread, NULL);
+}
+
+int coir__host_worker_enter(struct coir__worker *w)
+{
+    return coir__overflow_enter(w);
+}
+
+void coir__host_worker_leave(struct coir__worker *w)
+{
+    coir__overflow_leave(w);
+}

@@ -1,0 +1,199 @@
+/* io/fdtab.c - one atomic word per descriptor, and close.
+ * SPDX-License-Identifier: MIT
+ *
+ * Word      ops in flight in the low half; CLOSING: coir_close waits for them; SHUT: it is inside close(2).
+ * Close     sets CLOSING (a second closer gets EBADF, new ops too), has every worker end its ops on the number, waits for the
+ *           count to reach 0, sets SHUT, calls close(2), clears the word. An op that begins while SHUT is set may already
+ *           mean the number's next owner, so it waits the few instructions until the word is clear.
+ * Order     the count is raised before the SQE is made, and CLOSING is read by the same instruction: no op can meet a
+ *           reused number.
+ * The table has two levels; a leaf, once mapped, stays. */
+#include "fdtab.h"
+
+#include "io.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+enum { LEAF_WORDS = 512, LEAVES = 1 << 13, FDS_MAX = LEAF_WORDS * LEAVES };
+
+static const uint64_t CLOSING = (uint64_t)1 << 32;
+static const uint64_t SHUT = (uint64_t)1 << 33;
+static const uint64_t COUNT = ((uint64_t)1 << 32) - 1;
+
+typedef _Atomic uint64_t word;
+
+static _Atomic(word *) leaves[LEAVES];
+
+/* Who waits in coir__close; each on his own stack. */
+struct closer {
+    struct closer *next;
+    int fd;
+    struct coir__waiter waiter;
+};
+
+static struct {
+    _Atomic uint8_t lock;
+    struct closer *closers;
+    struct coir__worker *workers;
+} all;
+
+/* fd's word; NULL when it has none yet. */
+static word *find(int fd)
+{
+    if (fd < 0 || fd >= FDS_MAX)
+        return NULL;
+    word *leaf = atomic_load_explicit(&leaves[fd / LEAF_WORDS], memory_order_acquire);
+    return leaf ? &leaf[fd % LEAF_WORDS] : NULL;
+}
+
+static int find_or_make(int fd, word **slot)
+{
+    if (fd < 0 || fd >= FDS_MAX)
+        return -EBADF;
+    *slot = find(fd);
+    if (*slot)
+        return 0;
+    long at = coir__sys(SYS_mmap, NULL, LEAF_WORDS * sizeof(word), PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (at < 0 && at > -4096)
+        return -ENOMEM;
+    word *none = NULL, *leaf = (word *)at;
+    if (!atomic_compare_exchange_strong(&leaves[fd / LEAF_WORDS], &none, leaf)) {
+        coir__sys(SYS_munmap, at, LEAF_WORDS * sizeof(word));
+        leaf = none;
+    }
+    *slot = &leaf[fd % LEAF_WORDS];
+    return 0;
+}
+
+/* Somebody may wait for the count of fd. */
+static void wake_closer(int fd)
+{
+    struct coir__released who = { 0 };
+    bool claimed = false;
+    coir__spin_lock(&all.lock);
+    for (struct closer *c = all.closers; c && !claimed; c = c->next)
+        if (c->fd == fd) {
+            who = coir__waiter_released(&c->waiter);
+            claimed = coir__waiter_claim(&c->waiter, 0);
+        }
+    coir__spin_unlock(&all.lock);
+    if (claimed)
+        coir__waiter_release(who);
+}
+
+int coir__fd_begin(int fd)
+{
+    word *w = NULL;
+    int err = find_or_make(fd, &w);
+    if (err < 0)
+        return err;
+    for (;;) {
+        uint64_t before = atomic_fetch_add_explicit(w, 1, memory_order_acq_rel);
+        if (__builtin_expect(!(before & (CLOSING | SHUT)), 1))
+            return 0;
+        coir__fd_end(fd);
+        if (before & CLOSING)
+            return -EBADF;
+        coir__sys(SYS_sched_yield);
+    }
+}
+
+void coir__fd_end(int fd)
+{
+    uint64_t before = atomic_fetch_sub_explicit(find(fd), 1, memory_order_acq_rel);
+    if (__builtin_expect(before & CLOSING, 0) && (before & COUNT) == 1)
+        wake_closer(fd);
+}
+
+bool coir__fd_closing(int fd)
+{
+    word *w = find(fd);
+    return w && atomic_load_explicit(w, memory_order_acquire) & CLOSING;
+}
+
+void coir__fd_worker_add(struct coir__worker *w)
+{
+    struct coir__io *io = w->io;
+    coir__spin_lock(&all.lock);
+    io->next = all.workers;
+    all.workers = w;
+    coir__spin_unlock(&all.lock);
+}
+
+void coir__fd_worker_remove(struct coir__worker *w)
+{
+    struct coir__io *io = w->io;
+    coir__spin_lock(&all.lock);
+    struct coir__worker **at = &all.workers;
+    while (*at != w)
+        at = &((struct coir__io *)(*at)->io)->next;
+    *at = io->next;
+    coir__spin_unlock(&all.lock);
+}
+
+/* Have every worker but me end its ops on closing descriptors. */
+static void tell_workers(struct coir__worker *me)
+{
+    coir__spin_lock(&all.lock);
+    for (struct coir__worker *w = all.workers; w; w = ((struct coir__io *)w->io)->next)
+        if (w != me) {
+            /* Pairs with the acquire in take_stock(): who sees this sees CLOSING, too. */
+            atomic_store_explicit(&w->closing_seen, 1, memory_order_release);
+            coir__worker_kick(w);
+        }
+    coir__spin_unlock(&all.lock);
+}
+
+static void unlock(void *arg)
+{
+    (void)arg;
+    coir__spin_unlock(&all.lock);
+}
+
+/* End the ops on fd and wait until they are over. CLOSING is set. */
+static void drain(int fd, word *w)
+{
+    struct coir__worker *me = coir__worker_self();
+    if (me)
+        coir__ops_stop_fd(me, fd);
+    tell_workers(me);
+    struct closer closer = { .fd = fd };
+    coir__waiter_init(&closer.waiter);
+    coir__spin_lock(&all.lock);
+    if (atomic_load_explicit(w, memory_order_acquire) & COUNT) {
+        closer.next = all.closers;
+        all.closers = &closer;
+        /* Not to be stopped: a close always closes. */
+        struct coir__fiber *f = closer.waiter.fiber;
+        if (f)
+            coir__park(COIR__WHY_CLOSE, unlock, NULL);
+        else
+            unlock(NULL), coir__waiter_wait_as_thread(&closer.waiter, COIR__NEVER);
+        coir__spin_lock(&all.lock);
+        struct closer **at = &all.closers;
+        while (*at != &closer)
+            at = &(*at)->next;
+        *at = closer.next;
+    }
+    coir__spin_unlock(&all.lock);
+}
+
+long coir__close(int fd)
+{
+    word *w = find(fd);
+    if (!w)
+        return coir__sys(SYS_close, fd);
+    uint64_t before = atomic_fetch_or_explicit(w, CLOSING, memory_order_acq_rel);
+    if (before & CLOSING)
+        return -EBADF;
+    while (atomic_load_explicit(w, memory_order_acquire) & COUNT)
+        drain(fd, w);
+    atomic_fetch_or_explicit(w, SHUT, memory_order_acq_rel);
+    atomic_fetch_and_explicit(w, ~CLOSING, memory_order_acq_rel);
+    long res = coir__sys(SYS_close, fd);
+    atomic_fetch_and_explicit(w, ~SHUT, memory_order_acq_rel);
+    return res;
+}

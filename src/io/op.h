@@ -1,0 +1,110 @@
+/* io/op.h - one request in flight.
+ * SPDX-License-Identifier: MIT
+ *
+ * An op lives on the stack of whoever waits for it, and until its completion: nobody returns from an I/O call while the
+ * kernel may still write to his buffer. Cancel, deadline and close only ask the engine to end it; the completion then says
+ * what became of it. What the completion brings in data is delivered even if it was asked to end.
+ *
+ *   IDLE -> IN_FLIGHT   coir__op_start: counted in the descriptor table, listed at its worker, given to the engine
+ *   IN_FLIGHT -> IDLE   coir__op_complete, by the engine, on the same worker
+ *
+ * Everything above the engines is here and in op.c: retry, deadline, cancel, close. */
+#ifndef COIR_IO_OP_H
+#define COIR_IO_OP_H
+
+#include "sched/wait.h"
+#include "sched/worker.h"
+
+enum coir__opcode {
+    COIR__OP_READ,   /* addr len offset; offset -1: the file's own, or none */
+    COIR__OP_WRITE,
+    COIR__OP_READV,  /* addr: iovec, len: how many, offset */
+    COIR__OP_WRITEV,
+    COIR__OP_RECV,   /* addr len flags */
+    COIR__OP_SEND,
+    COIR__OP_ACCEPT, /* addr, out_len, flags */
+    COIR__OP_CONNECT, /* addr, len */
+    COIR__OP_OPENAT, /* addr: path, flags, len: mode */
+    COIR__OP_FSYNC,
+    COIR__OP_POLL,   /* flags: events */
+};
+
+enum coir__op_state { COIR__OP_IDLE, COIR__OP_IN_FLIGHT };
+
+struct coir__op {
+    struct coir__waiter waiter; /* first: its stop gets the op by its address */
+    int32_t res;                /* after completion: a count, a descriptor, or -errno */
+    int32_t stop_error;         /* asked to end: the errno that explains it; else 0 */
+    uint8_t code;               /* enum coir__opcode */
+    uint8_t state;              /* enum coir__op_state; its worker only */
+    bool dont_wait;             /* -EAGAIN is a result, not a reason to wait */
+    bool counted;               /* fd is in the descriptor table: not for OPENAT */
+    bool submitted;             /* the engine's: the kernel has, or is about to get, its SQE */
+    int32_t fd;
+    uint32_t flags;
+    const void *addr;
+    uint64_t len;
+    union {
+        int64_t offset;
+        void *out_len;
+    };
+    struct coir__op *prev, *next;  /* in its worker's list of the same descriptors */
+    struct coir__op *backlog_next; /* the engine's: no room to submit it, or its cancel, yet */
+    struct coir__op_group *group;  /* several ops, one waiter: poll.c; else NULL */
+};
+
+/* Ops that are waited for together. */
+struct coir__op_group {
+    struct coir__waiter waiter;
+    uint32_t in_flight;
+    bool all; /* wake at the last completion, else at the first */
+    struct coir__op *ops;
+    uint32_t n;
+};
+
+enum { COIR__OP_BUCKETS = 64 };
+
+/* What every engine keeps in w->io first: the ops in flight on this worker, by descriptor. */
+struct coir__io {
+    uint64_t in_flight;
+    struct coir__op *by_fd[COIR__OP_BUCKETS];
+    struct coir__worker *next; /* in the list of all workers with an engine (fdtab.c) */
+};
+
+/* What io asks of an engine, besides what sched does. */
+struct coir__io_engine {
+    struct coir__engine sched; /* first */
+    /* Start op; ends in exactly one coir__op_complete, later or at once. */
+    void (*submit)(struct coir__worker *w, struct coir__op *op);
+    /* Ask for an early end of an op in flight on w: it then completes with -ECANCELED, or with what it had done. */
+    void (*cancel)(struct coir__worker *w, struct coir__op *op);
+};
+
+/* Run op to its end: the calling fiber parks, a plain thread lends it to a worker. -errno, or the result. */
+COIR_HIDDEN long coir__op_run(struct coir__op *op);
+
+/* The engine's word that op is over. On the worker it was started on. */
+COIR_HIDDEN void coir__op_complete(struct coir__worker *w, struct coir__op *op, int32_t res);
+
+/* Give op, already counted, to w's engine. On w. */
+COIR_HIDDEN void coir__op_start(struct coir__worker *w, struct coir__op *op);
+
+/* Ask an op in flight on this worker to end, err being the reason given to its caller. */
+COIR_HIDDEN void coir__op_stop(struct coir__op *op, int err);
+
+/* coir__engine's stop_all, stop_closing and in_flight, the same for every engine. */
+COIR_HIDDEN void coir__ops_stop_all(struct coir__worker *w);
+COIR_HIDDEN void coir__ops_stop_closing(struct coir__worker *w);
+COIR_HIDDEN void coir__ops_stop_fd(struct coir__worker *w, int fd);
+COIR_HIDDEN uint64_t coir__ops_in_flight(struct coir__worker *w);
+
+static inline const struct coir__io_engine *coir__io_engine(struct coir__worker *w);
+
+#include "sched/runtime.h"
+
+static inline const struct coir__io_engine *coir__io_engine(struct coir__worker *w)
+{
+    return (const struct coir__io_engine *)w->rt->config.engine;
+}
+
+#endif

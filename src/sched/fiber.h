@@ -1,0 +1,153 @@
+/* sched/fiber.h - the record of a fiber, its states and its handle.
+ * SPDX-License-Identifier: MIT
+ *
+ *   FREE -> FRESH    spawn              FRESH -> RUNNING   a worker binds a stack and enters it
+ *   RUNNING -> READY yield              READY -> RUNNING   a worker
+ *   RUNNING -> PARKED by itself         PARKED -> READY    by exactly one waker (sched/wait.h)
+ *   RUNNING -> ENDED its function returned                 ENDED -> FREE  the joiner, or at once when detached
+ *
+ * A record is type-stable: its memory is never anything else, so that a late look at it is harmless, and its generation
+ * grows with every use, so that such a look is noticed. A fiber that has started stays on its home worker. */
+#ifndef COIR_SCHED_FIBER_H
+#define COIR_SCHED_FIBER_H
+
+#include "arch/arch.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#define COIR__NEVER    INT64_MAX
+#define COIR__CACHE_LINE 64
+
+struct coir__worker;
+struct coir__runtime;
+struct coir__waiter;
+struct coir__stack;
+
+enum coir__state {
+    COIR__FREE,
+    COIR__FRESH,
+    COIR__READY,
+    COIR__RUNNING,
+    COIR__PARKED,
+    COIR__ENDED,
+};
+
+/* Why a fiber is parked: what a dump shows. */
+enum coir__why {
+    COIR__WHY_NOTHING,
+    COIR__WHY_YIELD,
+    COIR__WHY_SLEEP,
+    COIR__WHY_JOIN,
+    COIR__WHY_IO,
+    COIR__WHY_CLOSE,
+    COIR__WHY_IDLE,
+    COIR__WHY_END,
+};
+
+enum coir__flag {
+    COIR__DETACHED_AT_SPAWN = 1, /* the public flags of coir_attr */
+    COIR__SAVES_FPU = 2,
+    COIR__SPREAD = 4,
+    COIR__OWNS_TP = 8, /* has a thread pointer of its own, which the switch loads */
+    COIR__SPECIAL = COIR__SAVES_FPU | COIR__OWNS_TP,
+};
+
+/* What a function returns when it failed, as in coir/fiber.h. */
+#define COIR__FAILED ((void *)-1)
+
+/* Bits of `mail`: why a fiber's record is in its home's inbox. */
+enum { COIR__MAIL_WAKE = 1, COIR__MAIL_CANCEL = 2, COIR__MAIL_FREE = 4, COIR__MAIL_START = 8 };
+
+enum { COIR__NAME_BYTES = 16 };
+
+struct coir__fiber {
+    /* What a switch touches. */
+    void *sp;                   /* started and not RUNNING: the saved stack pointer */
+    struct coir__fiber *next;   /* in one list: a run queue's overflow, or free records */
+    struct coir__worker *home;  /* whose queues, timers and engine it uses. FRESH: whose queue it is in */
+    struct coir__stack *stack;  /* started: its stack; FRESH: NULL */
+    void *(*fn)(void *);        /* the function; set at spawn */
+    void *arg;                  /* FRESH: fn's argument. ENDED: its result */
+    int64_t deadline_ns;        /* the fiber's own, read and written by itself only */
+    _Atomic uint8_t state;      /* enum coir__state; written by the home worker, and by spawn and free */
+    uint8_t stack_class;        /* sched/stack.h */
+    uint8_t flags;              /* enum coir__flag; constant after spawn */
+    uint8_t why;                /* PARKED: enum coir__why */
+    uint32_t parked_tick;       /* PARKED: the home worker's tick when it parked */
+
+    uintptr_t thread_pointer;    /* with COIR__OWNS_TP */
+    struct coir__waiter *wait;   /* PARKED in a wait that can be stopped: that wait. Home worker only */
+    struct coir__waiter *joiner; /* who waits for the end; under lock */
+    uintptr_t mail_next;         /* in an inbox: the word that was there before */
+    _Atomic uint32_t mail;       /* COIR__MAIL_*; nonzero means: in the home's inbox. Whoever makes it nonzero pushes */
+    int32_t error;               /* ENDED, result COIR_FAILED: the errno */
+    _Atomic uint8_t lock;        /* guards joiner, detached and done; held for a few instructions */
+    bool detached;               /* nobody will join */
+    bool done;                   /* fn has returned, and the joiner has been told */
+    _Atomic uint8_t cancelled;   /* set once, by anyone */
+    uint8_t shields;             /* COIR_SHIELD blocks it is in; the fiber itself */
+    uint8_t reserved;
+    _Atomic uint16_t generation; /* grows with each use; never 0 in use */
+    char name[COIR__NAME_BYTES];
+} __attribute__((aligned(COIR__CACHE_LINE)));
+
+_Static_assert(sizeof(struct coir__fiber) == 128, "two cache lines: a million spawned fibers cost 128 MB");
+
+/* A public handle is the record's address with the generation in its 16 top bits, which user addresses leave 0. It is no
+ * valid pointer on purpose. */
+enum { COIR__HANDLE_SHIFT = 48 };
+
+static inline void *coir__fiber_handle(struct coir__fiber *f)
+{
+    uint64_t generation = atomic_load_explicit(&f->generation, memory_order_relaxed);
+    return (void *)((uintptr_t)f | generation << COIR__HANDLE_SHIFT);
+}
+
+/* The record of a handle; NULL when it is NULL or stale. */
+static inline struct coir__fiber *coir__fiber_of(const void *handle)
+{
+    uintptr_t word = (uintptr_t)handle;
+    struct coir__fiber *f = (struct coir__fiber *)(word & (((uintptr_t)1 << COIR__HANDLE_SHIFT) - 1));
+    uint64_t generation = (uint64_t)word >> COIR__HANDLE_SHIFT;
+    if (!f || !generation || (uintptr_t)f % COIR__CACHE_LINE ||
+        atomic_load_explicit(&f->generation, memory_order_relaxed) != generation)
+        return NULL;
+    return f;
+}
+
+static inline enum coir__state coir__fiber_state(struct coir__fiber *f)
+{
+    return (enum coir__state)atomic_load_explicit(&f->state, memory_order_acquire);
+}
+
+static inline void coir__fiber_state_set(struct coir__fiber *f, enum coir__state state)
+{
+    atomic_store_explicit(&f->state, (uint8_t)state, memory_order_release);
+}
+
+/* The few-instructions lock of a record and of other small things. */
+static inline void coir__spin_lock(_Atomic uint8_t *lock)
+{
+    while (atomic_exchange_explicit(lock, 1, memory_order_acquire))
+        while (atomic_load_explicit(lock, memory_order_relaxed))
+            coir__arch_pause();
+}
+
+static inline void coir__spin_unlock(_Atomic uint8_t *lock)
+{
+    atomic_store_explicit(lock, 0, memory_order_release);
+}
+
+/* record.c: a record with everything 0 but its generation; NULL when out of memory. w: the calling worker or NULL. */
+COIR_HIDDEN struct coir__fiber *coir__record_alloc(struct coir__worker *w);
+/* Give it back: from here on its handles are stale. Any thread. */
+COIR_HIDDEN void coir__record_free(struct coir__worker *w, struct coir__fiber *f);
+/* Return a worker's cache to the process. */
+COIR_HIDDEN void coir__record_flush(struct coir__worker *w);
+/* Call fn for every record that is in use by rt. Other threads may change them meanwhile. */
+COIR_HIDDEN void coir__record_each(struct coir__runtime *rt, void (*fn)(struct coir__fiber *, void *), void *arg);
+/* Give the memory of all records back to the kernel; none is in use. */
+COIR_HIDDEN void coir__record_trim(void);
+
+#endif

@@ -1,0 +1,22 @@
+/* sched/guard.h - the unusable pages below a stack. For stack.c.
+ * SPDX-License-Identifier: MIT */
+#ifndef COIR_SCHED_GUARD_H
+#define COIR_SCHED_GUARD_H
+
+#include "stack.h"
+
+#include <errno.h>
+
+enum { COIR__PAGE_BYTES = 4096 };
+
+/* Guard COIR__STACK_GUARD bytes from low. *how: by what means; COIR__GUARDS_UNKNOWN: not at all. False: no guard was to be
+ * had, and the policy does not allow to go on without. */
+COIR_HIDDEN bool coir__guard_install(char *low, enum coir__guards *how);
+
+/* n stacks guarded by mprotect are gone. */
+COIR_HIDDEN void coir__guards_unmapped(uint32_t n);
+
+/* The number in a file of /proc; `otherwise` when it cannot be read. */
+COIR_HIDDEN long coir__proc_number(const char *path, long otherwise);
+
+#endif

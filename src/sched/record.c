@@ -1,0 +1,177 @@
+/* sched/record.c - the memory of fiber records: dense slabs, magazines per worker, a depot for all.
+ * SPDX-License-Identifier: MIT
+ *
+ * A magazine is a list of free records. A worker has two and exchanges them whole with the depot, so its lock is taken once
+ * in COIR__RECORD_MAGAZINE records, whatever the order of alloc and free.
+ * Holds     A record is never anything but a record, and its slab is never unmapped: a late look at it reads a record.
+ * Handles   are stale once the generation has moved on. It moves when a record is freed; when a whole slab is given back to
+ *           the kernel its records read generation 0, which no handle has, and begin anew at `seed`, which moved on too.
+ * Callers   any thread. The magazines are their workers' own. */
+#include "fiber.h"
+#include "runtime.h"
+
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+enum { SLAB_BYTES = 1 << 20, SLAB_RECORDS = SLAB_BYTES / sizeof(struct coir__fiber), SLABS_MAX = 1 << 16,
+       CARVE = 4096 / sizeof(struct coir__fiber) };
+
+static struct {
+    _Atomic uint8_t lock;
+    uint16_t seed;                             /* the generation that fresh records begin with */
+    struct coir__fiber *magazines;             /* linked through the first record's mail_next */
+    struct coir__fiber *unused, *unused_end;   /* of the newest slab */
+    uint32_t reuse;                            /* slabs below slabs_len that are all unused again, from here on */
+    _Atomic uint32_t slabs_len;
+    struct coir__fiber *slabs[SLABS_MAX];      /* 64 Ki slabs of 8 Ki records: 537 million fibers */
+} depot = { .seed = 1 };
+
+/* A slab nobody uses: one that was given back, or a new one. */
+static struct coir__fiber *next_slab(void)
+{
+    uint32_t len = atomic_load_explicit(&depot.slabs_len, memory_order_relaxed);
+    if (depot.reuse < len)
+        return depot.slabs[depot.reuse++];
+    if (len == SLABS_MAX)
+        return NULL;
+    long at = coir__sys(SYS_mmap, NULL, SLAB_BYTES, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (at < 0 && at > -4096)
+        return NULL;
+    depot.slabs[len] = (struct coir__fiber *)at;
+    depot.reuse = len + 1;
+    atomic_store_explicit(&depot.slabs_len, len + 1, memory_order_release);
+    return depot.slabs[len];
+}
+
+/* A page of records that were never used, as a magazine. */
+static struct coir__fiber *carve(uint32_t *len)
+{
+    if (depot.unused == depot.unused_end) {
+        depot.unused = next_slab();
+        depot.unused_end = depot.unused ? depot.unused + SLAB_RECORDS : NULL;
+        if (!depot.unused)
+            return NULL;
+    }
+    struct coir__fiber *first = depot.unused;
+    depot.unused += CARVE;
+    *len = CARVE;
+    for (struct coir__fiber *f = first; f < first + CARVE; f++) {
+        atomic_store_explicit(&f->generation, depot.seed, memory_order_relaxed);
+        f->next = f + 1 < first + CARVE ? f + 1 : NULL;
+    }
+    return first;
+}
+
+/* A magazine, and how many records it has. */
+static struct coir__fiber *depot_take(uint32_t *len)
+{
+    coir__spin_lock(&depot.lock);
+    struct coir__fiber *first = depot.magazines;
+    if (first) {
+        depot.magazines = (struct coir__fiber *)first->mail_next;
+        *len = (uint32_t)first->error;
+    } else {
+        first = carve(len);
+    }
+    coir__spin_unlock(&depot.lock);
+    return first;
+}
+
+static void depot_put(struct coir__fiber *first, uint32_t len)
+{
+    first->error = (int32_t)len;
+    coir__spin_lock(&depot.lock);
+    first->mail_next = (uintptr_t)depot.magazines;
+    depot.magazines = first;
+    coir__spin_unlock(&depot.lock);
+}
+
+/* A plain thread takes one, and puts the rest back. */
+static struct coir__fiber *take_one(void)
+{
+    uint32_t len = 0;
+    struct coir__fiber *f = depot_take(&len);
+    if (f && len > 1)
+        depot_put(f->next, len - 1);
+    return f;
+}
+
+static bool reload(struct coir__worker *w)
+{
+    w->records = w->records_spare;
+    w->records_len = w->records_spare_len;
+    w->records_spare = NULL;
+    if (!w->records)
+        w->records = depot_take(&w->records_len);
+    return w->records != NULL;
+}
+
+struct coir__fiber *coir__record_alloc(struct coir__worker *w)
+{
+    if (!w)
+        return take_one();
+    if (__builtin_expect(!w->records, 0) && !reload(w))
+        return NULL;
+    struct coir__fiber *f = w->records;
+    w->records = f->next;
+    w->records_len--;
+    return f;
+}
+
+void coir__record_free(struct coir__worker *w, struct coir__fiber *f)
+{
+    uint16_t generation = atomic_load_explicit(&f->generation, memory_order_relaxed);
+    generation = generation == UINT16_MAX ? 1 : (uint16_t)(generation + 1);
+    coir__fiber_state_set(f, COIR__FREE);
+    atomic_store_explicit(&f->generation, generation, memory_order_release);
+    f->next = NULL;
+    if (!w) {
+        depot_put(f, 1);
+        return;
+    }
+    if (__builtin_expect(w->records_len >= COIR__RECORD_MAGAZINE, 0)) {
+        if (w->records_spare)
+            depot_put(w->records_spare, w->records_spare_len);
+        w->records_spare = w->records;
+        w->records_spare_len = w->records_len;
+        w->records = NULL;
+        w->records_len = 0;
+    }
+    f->next = w->records;
+    w->records = f;
+    w->records_len++;
+}
+
+void coir__record_flush(struct coir__worker *w)
+{
+    if (w->records)
+        depot_put(w->records, w->records_len);
+    if (w->records_spare)
+        depot_put(w->records_spare, w->records_spare_len);
+    w->records = w->records_spare = NULL;
+    w->records_len = 0;
+}
+
+void coir__record_each(struct coir__runtime *rt, void (*fn)(struct coir__fiber *, void *), void *arg)
+{
+    uint32_t len = atomic_load_explicit(&depot.slabs_len, memory_order_acquire);
+    for (uint32_t i = 0; i < len; i++)
+        for (uint32_t k = 0; k < SLAB_RECORDS; k++) {
+            struct coir__fiber *f = &depot.slabs[i][k];
+            if (coir__fiber_state(f) != COIR__FREE && f->home && f->home->rt == rt)
+                fn(f, arg);
+        }
+}
+
+void coir__record_trim(void)
+{
+    coir__spin_lock(&depot.lock);
+    uint32_t len = atomic_load_explicit(&depot.slabs_len, memory_order_relaxed);
+    for (uint32_t i = 0; i < len; i++)
+        coir__sys(SYS_madvise, depot.slabs[i], SLAB_BYTES, MADV_DONTNEED);
+    depot.magazines = depot.unused = depot.unused_end = NULL;
+    depot.reuse = 0;
+    depot.seed = depot.seed >= UINT16_MAX / 2 ? 1 : (uint16_t)(depot.seed + 257);
+    coir__spin_unlock(&depot.lock);
+}

@@ -1,0 +1,299 @@
+/* sched/runtime.c - starting the workers, and ending them when nothing is left to do.
+ * SPDX-License-Identifier: MIT
+ *
+ * The end, in order: fn has returned (main_ended); no fiber that somebody may join is left (quiet); plain threads are shut
+ * out, detached fibers cancelled (draining); all have ended, or their time is up (stopping): the loops end, the ops in
+ * flight are ended and awaited, threads joined, memory freed. */
+#include "runtime.h"
+
+#include "stack.h"
+#include "wait.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+/* How many runtimes have workers: the last one gives the memory of records and stacks back. */
+static _Atomic uint32_t runtimes;
+
+static struct coir__worker *map_workers(struct coir__runtime *rt)
+{
+    rt->workers_bytes = rt->config.workers * sizeof(struct coir__worker);
+    long at = coir__sys(SYS_mmap, NULL, rt->workers_bytes, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return at < 0 && at > -4096 ? NULL : (struct coir__worker *)at;
+}
+
+static void self_set(struct coir__worker *w)
+{
+#ifndef COIR_FREESTANDING
+    coir__worker_tls = w;
+#else
+    coir__arch_self_set(w);
+#endif
+}
+
+/* Everything of w that needs its own thread. */
+static int worker_enter(struct coir__worker *w)
+{
+    self_set(w);
+    w->current = &w->loop;
+    w->turn = &w->ready;
+    w->loop.home = w;
+    w->trim_ns = COIR__NEVER;
+    w->fpu_default = coir__arch_fpu_save();
+    w->thread_pointer = coir__arch_tp();
+    w->unwinder = coir__host_unwinder();
+    int err = coir__host_worker_enter(w);
+    if (err < 0)
+        goto unset;
+    err = w->rt->config.engine->init(w);
+    if (err < 0)
+        goto leave;
+    /* One stack at least, so that a first fiber can run. */
+    struct coir__stack *s = coir__stack_alloc(w, w->rt->config.stack_class);
+    if (s) {
+        coir__stack_free(w, s);
+        return 0;
+    }
+    err = -ENOMEM;
+    w->rt->config.engine->fini(w);
+leave:
+    coir__host_worker_leave(w);
+unset:
+    self_set(NULL);
+    return err;
+}
+
+/* Nothing may outlive this thread that refers to it: not the ops of fibers that will never run again (completing them
+ * touches the fibers' stacks, which therefore stay), nor what plain threads still brought in. */
+static void worker_leave(struct coir__worker *w)
+{
+    const struct coir__engine *engine = w->rt->config.engine;
+    do {
+        coir__worker_read_inbox(w);
+        engine->stop_all(w);
+        if (engine->in_flight(w))
+            engine->wait(w, COIR__NEVER);
+    } while (engine->in_flight(w) || atomic_load(&w->inbox));
+    engine->fini(w);
+    coir__stack_flush(w);
+    coir__record_flush(w);
+    coir__host_worker_leave(w);
+    self_set(NULL);
+}
+
+static void worker_thread(void *arg)
+{
+    struct coir__worker *w = arg;
+    struct coir__runtime *rt = w->rt;
+    w->start_error = worker_enter(w);
+    bool entered = w->start_error == 0;
+    atomic_fetch_add(&rt->started, 1);
+    coir__futex_wake((_Atomic int32_t *)&rt->started, 1);
+    if (!entered)
+        return;
+    coir__worker_loop(w);
+    worker_leave(w);
+}
+
+void coir__runtime_kick(struct coir__runtime *rt)
+{
+    for (unsigned i = 0; i < rt->config.workers; i++)
+        coir__worker_kick(&rt->workers[i]);
+}
+
+static void wait_for_starts(struct coir__runtime *rt, uint32_t n)
+{
+    uint32_t started;
+    while ((started = atomic_load(&rt->started)) < n)
+        coir__futex_wait((_Atomic int32_t *)&rt->started, (int32_t)started, COIR__NEVER);
+}
+
+static void free_runtime(struct coir__runtime *rt)
+{
+    coir__sys(SYS_munmap, rt->workers, rt->workers_bytes);
+    rt->workers = NULL;
+    if (atomic_fetch_sub(&runtimes, 1) == 1) {
+        coir__stack_unmap();
+        coir__record_trim();
+    }
+}
+
+static void join_threads(struct coir__runtime *rt)
+{
+    for (unsigned i = 0; i < rt->config.workers; i++)
+        if (rt->workers[i].thread)
+            coir__host_thread_join(rt->workers[i].thread);
+}
+
+/* Start the threads of workers from first on; 0, or the first error. */
+static int start_threads(struct coir__runtime *rt, unsigned first)
+{
+    int err = 0;
+    unsigned n = first;
+    for (; n < rt->config.workers && err == 0; n++) {
+        err = coir__host_thread_start(&rt->workers[n].thread, worker_thread, &rt->workers[n]);
+        if (err < 0)
+            break;
+    }
+    wait_for_starts(rt, n - first);
+    for (unsigned i = first; i < n; i++)
+        if (rt->workers[i].start_error < 0)
+            err = rt->workers[i].start_error;
+    return err;
+}
+
+/* All but `visitors`: a plain thread may be knocking right now. */
+static void reset(struct coir__runtime *rt)
+{
+    atomic_store(&rt->started, 0);
+    atomic_store(&rt->main_ended, 0);
+    atomic_store(&rt->draining, 0);
+    atomic_store(&rt->stopping, 0);
+    atomic_store(&rt->next_worker, 0);
+    atomic_store(&rt->spawned_outside, 0);
+    atomic_store(&rt->spawned_outside_detached, 0);
+    atomic_store(&rt->detached_later, 0);
+}
+
+int coir__runtime_start(struct coir__runtime *rt, const struct coir__config *config, bool here)
+{
+    reset(rt);
+    rt->config = *config;
+    rt->workers = map_workers(rt);
+    if (!rt->workers)
+        return -ENOMEM;
+    for (unsigned i = 0; i < config->workers; i++) {
+        rt->workers[i].rt = rt;
+        rt->workers[i].index = i;
+    }
+    atomic_fetch_add(&runtimes, 1);
+    int err = here ? worker_enter(&rt->workers[0]) : 0;
+    if (err < 0)
+        goto free;
+    err = start_threads(rt, here);
+    if (err < 0)
+        goto stop;
+    atomic_store(&rt->accepting, 1);
+    return 0;
+stop:
+    atomic_store(&rt->stopping, 1);
+    coir__runtime_kick(rt);
+    join_threads(rt);
+    if (here)
+        worker_leave(&rt->workers[0]);
+free:
+    free_runtime(rt);
+    return err;
+}
+
+static uint64_t total(struct coir__runtime *rt, size_t offset)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < rt->config.workers; i++)
+        sum += atomic_load_explicit((_Atomic uint64_t *)((char *)&rt->workers[i].counters + offset),
+                                    memory_order_acquire);
+    return sum;
+}
+
+#define TOTAL(rt, field) total(rt, offsetof(struct coir__counters, field))
+
+/* All counters only grow, and ends are read before spawns: equal sums mean that there was a moment without fibers. */
+bool coir__runtime_quiet(struct coir__runtime *rt, bool detached_too)
+{
+    uint64_t ended = TOTAL(rt, ended);
+    if (detached_too)
+        ended += TOTAL(rt, ended_detached);
+    else
+        ended += atomic_load(&rt->detached_later);
+    uint64_t spawned = TOTAL(rt, spawned) + atomic_load(&rt->spawned_outside);
+    if (detached_too)
+        spawned += TOTAL(rt, spawned_detached) + atomic_load(&rt->spawned_outside_detached);
+    return ended == spawned;
+}
+
+static void cancel(struct coir__fiber *f, void *arg)
+{
+    (void)arg;
+    coir__cancel(coir__fiber_handle(f));
+}
+
+/* Shut plain threads out and see whether the last of them brought something in. */
+static bool close_doors(struct coir__runtime *rt)
+{
+    atomic_store(&rt->accepting, 0);
+    while (atomic_load(&rt->visitors))
+        coir__sys(SYS_sched_yield);
+    if (coir__runtime_quiet(rt, false))
+        return true;
+    atomic_store(&rt->accepting, 1);
+    return false;
+}
+
+void coir__runtime_wind_down(struct coir__runtime *rt, struct coir__worker *w, int64_t now_ns)
+{
+    uint32_t draining = 0;
+    if (!atomic_load_explicit(&rt->draining, memory_order_acquire)) {
+        if (w->index != 0) {
+            if (coir__runtime_quiet(rt, false))
+                coir__worker_kick(&rt->workers[0]);
+            return;
+        }
+        if (!coir__runtime_quiet(rt, false) || !close_doors(rt))
+            return;
+        rt->drain_until_ns = now_ns + rt->config.drain_ns;
+        atomic_compare_exchange_strong(&rt->draining, &draining, 1);
+        coir__record_each(rt, cancel, NULL);
+        coir__runtime_kick(rt);
+    }
+    if (coir__runtime_quiet(rt, true) || (w->index == 0 && now_ns >= rt->drain_until_ns)) {
+        atomic_store_explicit(&rt->stopping, 1, memory_order_release);
+        coir__runtime_kick(rt);
+    }
+}
+
+struct first {
+    void (*fn)(void *);
+    void *arg;
+};
+
+static void *run_first(void *arg)
+{
+    struct first *first = arg;
+    struct coir__runtime *rt = coir__worker_self()->rt;
+    first->fn(first->arg);
+    atomic_store_explicit(&rt->main_ended, 1, memory_order_release);
+    return NULL;
+}
+
+/* What is still there when the loops have ended: unjoined results, and fibers that will never run again. The latter's
+ * records and stacks stay: others may still hold pointers to them. */
+static void forget(struct coir__fiber *f, void *arg)
+{
+    (void)arg;
+    if (coir__fiber_state(f) == COIR__ENDED)
+        coir__record_free(NULL, f);
+    else
+        f->home = NULL;
+}
+
+int coir__runtime_run(struct coir__runtime *rt, void (*fn)(void *), void *arg)
+{
+    struct first first = { fn, arg };
+    struct coir__spawn how = { .fn = run_first, .arg = &first, .name = "main", .stack_class = -1, .deadline_ns = COIR__NEVER };
+    struct coir__fiber *f = NULL;
+    int err = coir__spawn(rt, &how, &f);
+    if (err == 0) {
+        coir__worker_loop(&rt->workers[0]);
+    } else {
+        atomic_store(&rt->accepting, 0);
+        atomic_store(&rt->stopping, 1);
+        coir__runtime_kick(rt);
+    }
+    join_threads(rt);
+    worker_leave(&rt->workers[0]);
+    coir__record_each(rt, forget, NULL);
+    free_runtime(rt);
+    return err;
+}

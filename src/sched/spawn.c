@@ -1,0 +1,234 @@
+/* sched/spawn.c - the life of a fiber as others see it: spawn, end, join, detach, cancel.
+ * SPDX-License-Identifier: MIT
+ *
+ * Who frees the record: the joiner; when detached, whoever comes last of the end and coir_detach, decided under the record's
+ * lock. A record that is still in an inbox is freed by the reader of that inbox (COIR__MAIL_FREE). */
+#include "runtime.h"
+#include "wait.h"
+
+#include <errno.h>
+
+/* A record in an inbox at this time was put there by a cancel that came too late to matter. */
+static void free_record(struct coir__worker *w, struct coir__fiber *f)
+{
+    if (__builtin_expect(atomic_load_explicit(&f->mail, memory_order_acquire) == 0, 1) ||
+        atomic_fetch_or_explicit(&f->mail, COIR__MAIL_FREE, memory_order_acq_rel) == 0)
+        coir__record_free(w, f);
+}
+
+static void name(struct coir__fiber *f, const char *from)
+{
+    size_t i = 0;
+    for (; from && from[i] && i < COIR__NAME_BYTES - 1; i++)
+        f->name[i] = from[i];
+    f->name[i] = 0;
+}
+
+/* Count a fiber that now belongs to rt, before it can be seen. */
+static void count_spawn(struct coir__runtime *rt, struct coir__worker *w, bool detached)
+{
+    if (w)
+        coir__count(detached ? &w->counters.spawned_detached : &w->counters.spawned, 1);
+    else
+        atomic_fetch_add(detached ? &rt->spawned_outside_detached : &rt->spawned_outside, 1);
+}
+
+/* Where a new fiber goes: the spawner's own queue, or, from outside and with COIR_SPREAD, the next worker's. */
+static struct coir__worker *place(struct coir__runtime *rt, struct coir__worker *w, unsigned flags)
+{
+    if (w && (!(flags & COIR__SPREAD) || rt->config.workers == 1))
+        return w;
+    return &rt->workers[atomic_fetch_add_explicit(&rt->next_worker, 1, memory_order_relaxed) %
+                        rt->config.workers];
+}
+
+int coir__spawn(struct coir__runtime *rt, const struct coir__spawn *how, struct coir__fiber **fiber)
+{
+    struct coir__worker *w = coir__worker_self();
+    if (w)
+        rt = w->rt;
+    struct coir__worker *home = place(rt, w, how->flags);
+    if (atomic_load_explicit(&home->starving, memory_order_relaxed))
+        return -ENOMEM;
+    struct coir__fiber *f = coir__record_alloc(w);
+    if (!f)
+        return -ENOMEM;
+    bool detached = how->flags & COIR__DETACHED_AT_SPAWN;
+    f->sp = NULL;
+    f->home = home;
+    f->stack = NULL;
+    f->fn = how->fn;
+    f->arg = how->arg;
+    f->deadline_ns = how->deadline_ns;
+    f->stack_class = (uint8_t)(how->stack_class < 0 ? (int)rt->config.stack_class : how->stack_class);
+    f->flags = (uint8_t)how->flags;
+    f->wait = f->joiner = NULL;
+    f->error = 0;
+    f->detached = detached;
+    f->done = false;
+    atomic_store_explicit(&f->cancelled, 0, memory_order_relaxed);
+    f->shields = 0;
+    name(f, how->name);
+    coir__fiber_state_set(f, COIR__FRESH);
+    count_spawn(rt, w, detached);
+    *fiber = f;
+    if (home == w)
+        coir__runq_push(&w->fresh, f);
+    else
+        coir__worker_mail_fiber(f, COIR__MAIL_START);
+    return 0;
+}
+
+void coir__fiber_mail(struct coir__worker *w, struct coir__fiber *f)
+{
+    uint32_t why = atomic_exchange_explicit(&f->mail, 0, memory_order_acq_rel);
+    if (why & COIR__MAIL_FREE) {
+        coir__record_free(w, f);
+        return;
+    }
+    if (f->home != w) { /* a stale cancel, and meanwhile the record is another fiber's */
+        coir__worker_mail_fiber(f, why);
+        return;
+    }
+    if (why & COIR__MAIL_START)
+        coir__runq_push(&w->fresh, f);
+    if (why & COIR__MAIL_WAKE)
+        coir__wake(f);
+    /* After a wake the wait is over, and its stop finds that out. */
+    if (why & COIR__MAIL_CANCEL && f->wait && coir__fiber_cancelled(f))
+        f->wait->stop(f->wait, ECANCELED);
+}
+
+/* ENDED is the last that is written to a record that somebody will join: he may free it at once. */
+void coir__fiber_end(struct coir__worker *w, struct coir__fiber *f)
+{
+    struct coir__released who = { 0 };
+    bool claimed = false;
+    coir__spin_lock(&f->lock);
+    bool detached = f->detached;
+    if (f->joiner) {
+        who = coir__waiter_released(f->joiner);
+        claimed = coir__waiter_claim(f->joiner, 0);
+    }
+    f->done = true;
+    coir__count(detached ? &w->counters.ended_detached : &w->counters.ended, 1);
+    coir__spin_unlock(&f->lock);
+    if (detached) {
+        free_record(w, f);
+        return;
+    }
+    coir__fiber_state_set(f, COIR__ENDED);
+    if (claimed)
+        coir__waiter_release(who);
+}
+
+/* after-hook of a join: from here on the fiber that ends may find the joiner. */
+static void unlock(void *arg)
+{
+    struct coir__fiber *f = arg;
+    coir__spin_unlock(&f->lock);
+}
+
+/* A fiber that is done is about to be ENDED: a few instructions. */
+static int take_result(struct coir__fiber *f, void **result, int *error)
+{
+    while (coir__fiber_state(f) != COIR__ENDED)
+        coir__arch_pause();
+    *error = f->arg == COIR__FAILED ? f->error : 0;
+    if (result)
+        *result = f->arg;
+    free_record(coir__worker_self(), f);
+    return 0;
+}
+
+/* 0, or why the caller may not wait. */
+static int check(struct coir__fiber *self, int64_t deadline_ns)
+{
+    if (self)
+        return coir__fiber_check(self);
+    return deadline_ns != COIR__NEVER && deadline_ns <= coir__host_now() ? -ETIMEDOUT : 0;
+}
+
+int coir__join(void *handle, int64_t deadline_ns, void **result, int *error)
+{
+    struct coir__fiber *f = coir__fiber_of(handle);
+    struct coir__waiter me;
+    if (!f)
+        return -EINVAL;
+    coir__waiter_init(&me);
+    if (f == me.fiber)
+        return -EDEADLK;
+    int err = check(me.fiber, deadline_ns);
+    if (err < 0)
+        return err;
+    if (coir__fiber_state(f) == COIR__ENDED)
+        return take_result(f, result, error);
+    coir__spin_lock(&f->lock);
+    if (coir__fiber_of(handle) != f || f->detached || f->joiner || !f->home) {
+        coir__spin_unlock(&f->lock);
+        return -EINVAL;
+    }
+    if (f->done) {
+        coir__spin_unlock(&f->lock);
+        return take_result(f, result, error);
+    }
+    f->joiner = &me;
+    err = coir__waiter_wait(&me, COIR__WHY_JOIN, deadline_ns, unlock, f);
+    if (err == 0)
+        return take_result(f, result, error);
+
+    /* Early, unless it ended in this very moment: then its waker found the claim taken, and let go under the lock. */
+    coir__spin_lock(&f->lock);
+    f->joiner = NULL;
+    bool done = f->done;
+    coir__spin_unlock(&f->lock);
+    return done ? take_result(f, result, error) : -err;
+}
+
+int coir__detach(void *handle)
+{
+    struct coir__fiber *f = coir__fiber_of(handle);
+    if (!f)
+        return -EINVAL;
+    coir__spin_lock(&f->lock);
+    if (coir__fiber_of(handle) != f || f->detached || f->joiner || !f->home) {
+        coir__spin_unlock(&f->lock);
+        return -EINVAL;
+    }
+    f->detached = true;
+    bool done = f->done;
+    if (!done) {
+        struct coir__runtime *rt = f->home->rt;
+        atomic_fetch_add(&rt->detached_later, 1);
+        /* It may have been the last that the runtime waits for. While we hold its lock it cannot end, and with it alive
+         * the workers are there. */
+        coir__worker_kick(&rt->workers[0]);
+    }
+    coir__spin_unlock(&f->lock);
+    if (done)
+        take_result(f, NULL, &(int){ 0 });
+    return 0;
+}
+
+int coir__cancel(void *handle)
+{
+    struct coir__fiber *f = coir__fiber_of(handle);
+    if (!f)
+        return -EINVAL;
+    atomic_store_explicit(&f->cancelled, 1, memory_order_relaxed);
+    /* By mail also on its own worker: it is handled while the fiber is parked, in the loop, never from within a call. */
+    coir__worker_mail_fiber(f, COIR__MAIL_CANCEL);
+    return 0;
+}
+
+int coir__sleep_until(int64_t until_ns)
+{
+    struct coir__waiter me;
+    coir__waiter_init(&me);
+    int err = coir__fiber_check(me.fiber);
+    if (err < 0)
+        return err;
+    bool bounded = me.fiber->deadline_ns < until_ns;
+    err = coir__waiter_wait(&me, COIR__WHY_SLEEP, bounded ? me.fiber->deadline_ns : until_ns, NULL, NULL);
+    return err == ETIMEDOUT && !bounded ? 0 : -err;
+}

@@ -1,0 +1,63 @@
+/* sched/wait.c - waiting with a deadline and a cancel, for fibers and for plain threads.
+ * SPDX-License-Identifier: MIT */
+#include "wait.h"
+
+#include "worker.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <linux/time_types.h>
+#include <sys/syscall.h>
+
+int coir__futex_wait(_Atomic int32_t *word, int32_t value, int64_t until_ns)
+{
+    /* FUTEX_WAIT_BITSET takes an absolute time of CLOCK_MONOTONIC. */
+    struct __kernel_timespec until = { until_ns / 1000000000, until_ns % 1000000000 };
+    return (int)coir__sys(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, value,
+                          until_ns == COIR__NEVER ? NULL : &until, NULL, FUTEX_BITSET_MATCH_ANY);
+}
+
+void coir__futex_wake(_Atomic int32_t *word, int count)
+{
+    coir__sys(SYS_futex, word, FUTEX_WAKE_PRIVATE, count);
+}
+
+int coir__fiber_check(struct coir__fiber *f)
+{
+    if (coir__fiber_cancelled(f))
+        return -ECANCELED;
+    if (f->deadline_ns != COIR__NEVER && f->deadline_ns <= coir__host_now())
+        return -ETIMEDOUT;
+    return 0;
+}
+
+void coir__waiter_init(struct coir__waiter *w)
+{
+    w->fiber = coir__fiber_self();
+    w->stop = coir__waiter_stop;
+    atomic_store_explicit(&w->word, COIR__WAITING, memory_order_relaxed);
+}
+
+void coir__waiter_release(struct coir__released who)
+{
+    if (who.fiber)
+        coir__wake(who.fiber);
+    else
+        coir__futex_wake(who.word, 1); /* the thread may be gone: then this wakes nobody */
+}
+
+void coir__waiter_stop(struct coir__waiter *w, int err)
+{
+    struct coir__released who = coir__waiter_released(w);
+    if (coir__waiter_claim(w, err))
+        coir__waiter_release(who);
+}
+
+int coir__waiter_wait_as_thread(struct coir__waiter *w, int64_t deadline_ns)
+{
+    int32_t outcome;
+    while ((outcome = atomic_load_explicit(&w->word, memory_order_acquire)) == COIR__WAITING)
+        if (coir__futex_wait(&w->word, COIR__WAITING, deadline_ns) == -ETIMEDOUT)
+            coir__waiter_claim(w, ETIMEDOUT); /* if that fails somebody else was first */
+    return outcome;
+}

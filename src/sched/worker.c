@@ -1,0 +1,152 @@
+/* sched/worker.c - a worker's loop, its inbox, and how it sleeps.
+ * SPDX-License-Identifier: MIT
+ *
+ * One tick: due timers, the inbox, the engine, then up to COIR__TICK_FIBERS fibers. Without a ready fiber the engine waits.
+ *
+ * Sleep and kick: the worker sets `sleeping`, fences, looks at the inbox once more, and waits. Whoever brings something
+ * writes it, fences, and kicks if it can change `sleeping` from 1 to 0. One of the two sees the other. */
+#include "runtime.h"
+#include "sanitize.h"
+#include "stack.h"
+#include "wait.h"
+
+#ifndef COIR_FREESTANDING
+_Thread_local struct coir__worker *coir__worker_tls;
+#endif
+
+enum { STARVED_RETRY_NS = 10 * 1000 * 1000, CALL_BIT = 1 };
+
+void coir__worker_kick(struct coir__worker *w)
+{
+    atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in sleep_until() */
+    if (atomic_load_explicit(&w->sleeping, memory_order_relaxed) &&
+        atomic_exchange_explicit(&w->sleeping, 0, memory_order_acq_rel))
+        w->rt->config.engine->kick(w);
+}
+
+/* A node's link is its own field; the inbox word says what kind it is. */
+static void push(struct coir__worker *w, uintptr_t node, uintptr_t *link)
+{
+    uintptr_t head = atomic_load_explicit(&w->inbox, memory_order_relaxed);
+    do
+        *link = head;
+    while (!atomic_compare_exchange_weak_explicit(&w->inbox, &head, node, memory_order_release,
+                                                  memory_order_relaxed));
+    coir__worker_kick(w);
+}
+
+void coir__worker_mail_fiber(struct coir__fiber *f, uint32_t why)
+{
+    struct coir__worker *w = f->home;
+    if (!w)
+        return; /* its runtime ended without it */
+    if (atomic_fetch_or_explicit(&f->mail, why, memory_order_acq_rel) == 0)
+        push(w, (uintptr_t)f, &f->mail_next);
+}
+
+void coir__worker_mail_call(struct coir__worker *w, struct coir__mail_call *call)
+{
+    push(w, (uintptr_t)call | CALL_BIT, &call->next);
+}
+
+static uintptr_t *link_of(uintptr_t node)
+{
+    return node & CALL_BIT ? &((struct coir__mail_call *)(node & ~(uintptr_t)CALL_BIT))->next
+                           : &((struct coir__fiber *)node)->mail_next;
+}
+
+/* Handle what has arrived, oldest first. */
+void coir__worker_read_inbox(struct coir__worker *w)
+{
+    uintptr_t newest = atomic_exchange_explicit(&w->inbox, 0, memory_order_acquire);
+    uintptr_t oldest = 0;
+    while (newest) {
+        uintptr_t *link = link_of(newest), next = *link;
+        *link = oldest;
+        oldest = newest;
+        newest = next;
+    }
+    while (oldest) {
+        uintptr_t node = oldest;
+        oldest = *link_of(node); /* before it is handled: it may be pushed again at once */
+        if (node & CALL_BIT) {
+            struct coir__mail_call *call = (struct coir__mail_call *)(node & ~(uintptr_t)CALL_BIT);
+            call->handle(w, call);
+        } else {
+            coir__fiber_mail(w, (struct coir__fiber *)node);
+        }
+    }
+}
+
+static bool inbox_full(struct coir__worker *w)
+{
+    return atomic_load_explicit(&w->inbox, memory_order_relaxed) ||
+           atomic_load_explicit(&w->closing_seen, memory_order_relaxed);
+}
+
+/* Nothing is ready: let the engine wait until something is. */
+static void sleep_until(struct coir__worker *w, int64_t until_ns)
+{
+    atomic_store_explicit(&w->sleeping, 1, memory_order_relaxed);
+    atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in coir__worker_kick() */
+    if (inbox_full(w) || atomic_load_explicit(&w->rt->stopping, memory_order_relaxed))
+        until_ns = 0;
+    else
+        coir__count(&w->counters.sleeps, 1);
+    w->rt->config.engine->wait(w, until_ns);
+    atomic_store_explicit(&w->sleeping, 0, memory_order_relaxed);
+}
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* When an idle worker has to look again by itself. */
+static int64_t next_event(struct coir__worker *w, int64_t now_ns)
+{
+    struct coir__runtime *rt = w->rt;
+    int64_t until_ns = earlier(coir__timer_first(w), w->trim_ns);
+    if (w->starved)
+        until_ns = earlier(until_ns, now_ns + STARVED_RETRY_NS);
+    if (w->index == 0 && atomic_load_explicit(&rt->draining, memory_order_acquire))
+        until_ns = earlier(until_ns, rt->drain_until_ns);
+    return until_ns;
+}
+
+static void take_stock(struct coir__worker *w, int64_t now_ns)
+{
+    coir__timer_expire(w, now_ns);
+    if (atomic_load_explicit(&w->inbox, memory_order_relaxed))
+        coir__worker_read_inbox(w);
+    if (atomic_load_explicit(&w->closing_seen, memory_order_acquire)) {
+        atomic_store_explicit(&w->closing_seen, 0, memory_order_relaxed);
+        atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in coir__worker_kick() */
+        w->rt->config.engine->stop_closing(w);
+    }
+    if (w->starved)
+        coir__unstarve(w);
+    if (now_ns >= w->trim_ns)
+        w->trim_ns = coir__stack_trim(w, now_ns);
+}
+
+void coir__worker_loop(struct coir__worker *w)
+{
+    struct coir__runtime *rt = w->rt;
+    const struct coir__engine *engine = rt->config.engine;
+    coir__san_loop_begin(w);
+    for (;;) {
+        w->tick++;
+        int64_t now_ns = coir__host_now();
+        take_stock(w, now_ns);
+        if (atomic_load_explicit(&rt->main_ended, memory_order_acquire))
+            coir__runtime_wind_down(rt, w, now_ns);
+        if (atomic_load_explicit(&rt->stopping, memory_order_acquire))
+            break;
+        if (coir__runq_len(&w->ready) || (coir__runq_len(&w->fresh) && !w->starved))
+            engine->wait(w, 0);
+        else
+            sleep_until(w, next_event(w, now_ns));
+        coir__run_fibers(w);
+    }
+}

@@ -1,0 +1,118 @@
+/* sched/worker.h - one worker: an OS thread that runs fibers, with everything it owns.
+ * SPDX-License-Identifier: MIT */
+#ifndef COIR_SCHED_WORKER_H
+#define COIR_SCHED_WORKER_H
+
+#include "engine.h"
+#include "fiber.h"
+#include "host.h"
+#include "park.h"
+#include "runq.h"
+#include "timer.h"
+
+enum {
+    COIR__TICK_FIBERS = 32,      /* fibers that run between two looks at timers, inbox and engine */
+    COIR__STACK_CACHE_MAX = 64,  /* free stacks a worker keeps to itself */
+    COIR__RECORD_MAGAZINE = 512  /* free records in each of its two magazines */
+};
+
+/* In an inbox, a fiber's record is a plain pointer, and a call has its lowest bit set. */
+struct coir__mail_call {
+    uintptr_t next; /* the inbox word that was there before */
+    void (*handle)(struct coir__worker *w, struct coir__mail_call *call);
+};
+
+/* Counters of one worker: it alone writes, anyone reads. */
+struct coir__counters {
+    _Atomic uint64_t spawned, ended;                   /* fibers that somebody may join */
+    _Atomic uint64_t spawned_detached, ended_detached; /* the others */
+    _Atomic uint64_t switches, ticks, sleeps, enters, ops;
+};
+
+struct coir__worker {
+    /* The owner's, at every switch. */
+    struct coir__fiber *current;
+    int32_t budget;                    /* fibers that may still run in this tick */
+    uint32_t round_left;               /* fibers still to take from the queue whose turn it is */
+    struct coir__runq *turn;
+    void (*after)(void *);             /* park.h: what the next stack has to do first */
+    void *after_arg;
+    struct coir__unwinder *unwinder;   /* this thread's, or NULL */
+    struct coir__fiber *starved;       /* FRESH: popped, but there was no stack for it */
+    struct coir__fiber *chosen;        /* what the next park switches to; NULL: it picks */
+    struct coir__stack *stack_cache;   /* of the runtime's usual class */
+    uint32_t stack_cached;
+    uint32_t stack_cache_low;          /* the least stack_cached since the last trim */
+    uint32_t records_len, records_spare_len;
+    struct coir__fiber *records;       /* free records: sched/record.c */
+    struct coir__fiber *records_spare;
+    struct coir__timer *timers;
+    struct coir__runtime *rt;
+    uint64_t fpu_default;              /* the control bits of fibers without COIR__SAVES_FPU */
+    uintptr_t thread_pointer;          /* the thread's own */
+    uint32_t tick;
+    uint32_t index;
+    void *io;                          /* the engine's part */
+    void *sanitizer;                   /* sched/sanitize.h: the loop's context */
+    const void *loop_stack_low;        /* likewise: bounds of the thread's own stack, once known */
+    size_t loop_stack_bytes;
+    int64_t trim_ns;                   /* when stacks are to be trimmed next */
+    uintptr_t thread;                  /* coir__host_thread_start; 0 for coir_run's caller */
+    void *host;                        /* coir__host_worker_enter's */
+    int32_t start_error;
+    struct coir__fiber loop;           /* the loop itself, as something to switch to */
+    struct coir__runq ready;           /* started fibers, at home here */
+    struct coir__runq fresh;           /* not yet started */
+    struct coir__counters counters;
+
+    /* Everybody's. */
+    _Atomic uintptr_t inbox __attribute__((aligned(2 * COIR__CACHE_LINE)));
+    _Atomic uint32_t sleeping;         /* in engine->wait, or about to: who clears it must kick */
+    _Atomic uint32_t starving;         /* starved is set: spawning here fails */
+    _Atomic uint32_t closing_seen;     /* somebody wants the ops on closing descriptors ended */
+} __attribute__((aligned(2 * COIR__CACHE_LINE)));
+
+#ifdef COIR_FREESTANDING
+static inline struct coir__worker *coir__worker_self(void)
+{
+    return coir__arch_self();
+}
+#else
+/* NULL on a thread that is no worker. Initial-exec: no call into the dynamic linker on a fiber's path. A fiber that has
+ * started stays on its worker, so a compiler that keeps the address over a park keeps the right one. */
+COIR_HIDDEN extern _Thread_local struct coir__worker *coir__worker_tls
+    __attribute__((tls_model("initial-exec")));
+
+static inline struct coir__worker *coir__worker_self(void)
+{
+    return coir__worker_tls;
+}
+#endif
+
+/* The running fiber; NULL on a plain thread, and in the loop. */
+static inline struct coir__fiber *coir__fiber_self(void)
+{
+    struct coir__worker *w = coir__worker_self();
+    return w && w->current != &w->loop ? w->current : NULL;
+}
+
+static inline void coir__count(_Atomic uint64_t *counter, uint64_t n)
+{
+    uint64_t value = atomic_load_explicit(counter, memory_order_relaxed);
+    atomic_store_explicit(counter, value + n, memory_order_release);
+}
+
+/* Run fibers of w on this thread until its runtime stops. */
+COIR_HIDDEN void coir__worker_loop(struct coir__worker *w);
+
+/* Put a fiber, or a call, into w's inbox, and wake w if it sleeps. Any thread. */
+COIR_HIDDEN void coir__worker_mail_fiber(struct coir__fiber *f, uint32_t why);
+COIR_HIDDEN void coir__worker_mail_call(struct coir__worker *w, struct coir__mail_call *call);
+
+/* Handle what has arrived. The worker itself. */
+COIR_HIDDEN void coir__worker_read_inbox(struct coir__worker *w);
+
+/* Wake w's loop if it sleeps. Any thread; what w should see was written before. */
+COIR_HIDDEN void coir__worker_kick(struct coir__worker *w);
+
+#endif
