@@ -4,7 +4,7 @@
 VERSION  := 0.1.0
 SOVERSION := 0
 
-# Where things are built; each variant (compiler, sanitizer, switch) has a directory of its own, so none spoils another.
+# Where things are built; each variant (compiler, sanitizer, switch) has a directory of its own.
 BUILD    ?= build
 # The switch: this machine's own port, or ARCH=boost for Boost.Context's fcontext.
 ARCH     ?= $(shell $(CC) -dumpmachine | sed 's/-.*//')
@@ -20,67 +20,117 @@ CFLAGS   ?= -O2 -g
 CXXFLAGS ?= -O2 -g
 SAN      ?=
 
+# V=1 shows the commands.
+V        ?=
+q        := $(if $(V),,@)
+say      := @$(if $(V),:,printf '  %-4s %s\n')
+
+# Another CPU's compiler (make cross): static programs, which qemu-user runs; liburing's header,
+# the same for all, by a link; and a small stand-in for cmocka, which has no library there.
+cross     := $(filter-out $(shell uname -m),$(shell $(CC) -dumpmachine | sed 's/-.*//'))
+cross_inc := $(if $(cross),-Itests/support/cross -I$(BUILD)/include)
+cmocka    := $(if $(cross),-static,-lcmocka)
+
 warnings  := -Wall -Wextra -Werror
-includes  := -Iinclude -Isrc
-branch    := $(if $(filter x86_64,$(ARCH)),-fcf-protection=branch)$(if $(filter aarch64,$(ARCH)),-mbranch-protection=bti)
-cflags     = -std=gnu11 -D_GNU_SOURCE $(warnings) $(includes) -fvisibility=hidden -fPIC -pthread $(branch) $(CFLAGS) $(SAN) -MMD -MP
+includes  := -Iinclude -Isrc $(cross_inc)
+branch    := $(if $(filter x86_64,$(ARCH)),-fcf-protection=branch)
+branch    += $(if $(filter aarch64,$(ARCH)),-mbranch-protection=bti)
+cflags     = -std=gnu11 -D_GNU_SOURCE $(warnings) $(includes) -fvisibility=hidden -fPIC -pthread \
+             $(branch) $(CFLAGS) $(SAN) -MMD -MP
 cxxflags   = -std=c++17 $(warnings) $(includes) -pthread $(CXXFLAGS) $(SAN) -MMD -MP
 ldflags    = -pthread $(LDFLAGS) $(SAN)
 
-arch_src  := $(wildcard src/arch/$(ARCH)/*.c src/arch/$(ARCH)/*.S)
+# What the CPU can do is the CPU's own file, also under Boost's switch.
+arch_src  := $(wildcard src/arch/$(ARCH)/*.c src/arch/$(ARCH)/*.S \
+                        $(if $(filter boost,$(ARCH)),src/arch/$(shell uname -m)/probe.c))
 core_src  := $(arch_src) $(wildcard src/sched/*.c src/sync/*.c src/io/*.c)
 lib_src   := $(core_src) $(wildcard src/api/*.c)
 lib_obj   := $(patsubst %,$(BUILD)/obj/%.o,$(lib_src))
 lib_libs  := $(if $(filter boost,$(ARCH)),-lboost_context)
 
-sample_src := $(wildcard samples/*.c)
-samples   := $(patsubst samples/%.c,$(BUILD)/samples/%,$(sample_src))
+# A sample is samples/NAME.c, with the files of samples/NAME/ where one is not enough.
+samples   := $(patsubst samples/%.c,$(BUILD)/samples/%,$(wildcard samples/*.c))
 
-support_obj := $(patsubst %,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c))
-test_src  := $(wildcard tests/arch/*_test.c tests/sched/*_test.c tests/io/*_test.c tests/api/*_test.c tests/samples/*_test.c)
+# Tests of sched are built twice: on a fake engine, which needs nothing of I/O, and on the real
+# one (sched_uring).
+support_src := $(filter-out tests/support/use_%,$(wildcard tests/support/*.c))
+support_obj := $(patsubst %,$(BUILD)/obj/%.o,$(support_src))
+fake_obj  := $(BUILD)/obj/tests/support/use_fake_engine.c.o
+test_src  := $(foreach layer,arch sched io api,$(wildcard tests/$(layer)/*_test.c))
 test_cxx  := $(wildcard tests/cxx/*_test.cc)
-tests     := $(patsubst tests/%.c,$(BUILD)/tests/%,$(test_src)) $(patsubst tests/%.cc,$(BUILD)/tests/%,$(test_cxx))
+tests     := $(patsubst tests/%.c,$(BUILD)/tests/%,$(test_src)) \
+             $(patsubst tests/%.cc,$(BUILD)/tests/%,$(test_cxx)) \
+             $(patsubst tests/sched/%.c,$(BUILD)/tests/sched_uring/%, \
+                        $(filter tests/sched/%,$(test_src)))
+
+libcoir   := $(BUILD)/libcoir.a $(BUILD)/libcoir.so.$(SOVERSION)
 
 .PHONY: all
-all: $(BUILD)/libcoir.a $(BUILD)/libcoir.so.$(SOVERSION) $(BUILD)/coir.pc $(samples)  ## the libraries and the samples (default)
+all: $(libcoir) $(BUILD)/coir.pc $(samples) ## the libraries and the samples (default)
 
 $(BUILD)/libcoir.a: $(lib_obj)
+	$(say) ar $@
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(q)$(AR) rcs $@ $^
 
 $(BUILD)/libcoir.so.$(SOVERSION): $(lib_obj) src/coir.map
-	$(CC) -shared -Wl,-soname,libcoir.so.$(SOVERSION) -Wl,--version-script=src/coir.map -Wl,-z,defs -Wl,-z,noexecstack \
-	    $(ldflags) -o $@ $(lib_obj) $(lib_libs)
+	$(say) link $@
+	$(q)$(CC) -shared -Wl,-soname,libcoir.so.$(SOVERSION) -Wl,--version-script=src/coir.map \
+	    -Wl,-z,defs -Wl,-z,noexecstack $(ldflags) -o $@ $(lib_obj) $(lib_libs)
 	@ln -sf libcoir.so.$(SOVERSION) $(BUILD)/libcoir.so
 
 $(BUILD)/coir.pc: tools/coir.pc.in Makefile
 	@mkdir -p $(@D)
-	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' -e 's|@LIBS@|$(lib_libs)|' $< > $@
+	$(q)sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' -e 's|@LIBS@|$(lib_libs)|' $< > $@
+
+$(if $(cross),$(lib_obj): | $(BUILD)/include/liburing.h)
+$(BUILD)/include/liburing.h:
+	@mkdir -p $(@D)
+	@ln -sf /usr/include/liburing.h /usr/include/liburing $(@D)/
 
 $(BUILD)/obj/%.c.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(cflags) -c -o $@ $<
+	$(say) cc $<
+	$(q)$(CC) $(cflags) -c -o $@ $<
 
 $(BUILD)/obj/%.S.o: %.S
 	@mkdir -p $(@D)
-	$(CC) $(cflags) -c -o $@ $<
+	$(say) cc $<
+	$(q)$(CC) $(cflags) -c -o $@ $<
 
-$(BUILD)/samples/%: samples/%.c $(BUILD)/libcoir.a
+.SECONDEXPANSION:
+$(BUILD)/samples/%: samples/%.c $$(wildcard samples/%/*.c samples/%/*.h) $(BUILD)/libcoir.a
 	@mkdir -p $(@D)
-	$(CC) $(cflags) $(ldflags) -o $@ $< $(BUILD)/libcoir.a $(lib_libs)
+	$(say) link $@
+	$(q)$(CC) $(cflags) -Isamples/$* $(ldflags) -o $@ $(filter %.c %.a,$^) $(lib_libs)
 
 # Tests see the inside: they are linked with the static library, whose hidden names they may use.
+link_test = $(CC) $(cflags) -Itests $(ldflags) -o $@ $(filter %.c %.o %.a,$^) $(lib_libs) $(cmocka)
+
+$(BUILD)/tests/sched/%_test: tests/sched/%_test.c $(fake_obj) $(support_obj) $(BUILD)/libcoir.a
+	@mkdir -p $(@D)
+	$(say) link $@
+	$(q)$(link_test)
+
+$(BUILD)/tests/sched_uring/%_test: tests/sched/%_test.c $(support_obj) $(BUILD)/libcoir.a
+	@mkdir -p $(@D)
+	$(say) link $@
+	$(q)$(link_test)
+
 $(BUILD)/tests/%_test: tests/%_test.c $(support_obj) $(BUILD)/libcoir.a
 	@mkdir -p $(@D)
-	$(CC) $(cflags) -Itests $(ldflags) -o $@ $< $(support_obj) $(BUILD)/libcoir.a $(lib_libs) -lcmocka
+	$(say) link $@
+	$(q)$(link_test)
 
 $(BUILD)/tests/%_test: tests/%_test.cc $(support_obj) $(BUILD)/libcoir.a
 	@mkdir -p $(@D)
-	$(CXX) $(cxxflags) -Itests $(ldflags) -o $@ $< $(support_obj) $(BUILD)/libcoir.a $(lib_libs) -lcmocka
+	$(say) link $@
+	$(q)$(CXX) $(cxxflags) -Itests $(ldflags) -o $@ $(filter %.cc %.o %.a,$^) $(lib_libs) -lcmocka
 
 $(BUILD)/obj/tests/%.c.o: cflags += -Itests
 
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
+include bench/bench.mk
 include tools/targets.mk

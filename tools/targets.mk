@@ -1,8 +1,138 @@
 # tools/targets.mk - the targets that are not the build itself. Included by the Makefile.
 # SPDX-License-Identifier: MIT
 
+MAN      ?= $(PREFIX)/share/man
+# How tests are run: RUN="--prefix valgrind".
+RUN      ?=
+make_in   = $(MAKE) --no-print-directory BUILD=$(BUILD)/$(1)
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' \
+	    $(MAKEFILE_LIST) | sort
+	@echo "Variables: CC CXX CFLAGS BUILD=dir ARCH=boost V=1 TEST_SCALE=1..100 PREFIX= DESTDIR="
+
+.PHONY: setup
+setup: ## install what building and testing needs (tools/setup --help)
+	@tools/setup
+
+.PHONY: demo
+demo: setup ## ten thousand real downloads on one OS thread, every byte checked
+	@$(MAKE) --no-print-directory all
+	@BUILD=$(BUILD) tools/demo.sh
+
 .PHONY: tests
 tests: $(tests) ## build the tests, do not run them
+
+.PHONY: test
+test: setup ## all tests: of the library, of the samples, and the freestanding proof
+	@$(MAKE) --no-print-directory run-tests
+
+# The compiler's target decides whether the freestanding build can be made: x86-64 so far.
+.PHONY: run-tests
+run-tests: all tests $(if $(filter x86_64,$(ARCH)),$(if $(SAN),,$(BUILD)/freestanding/core.o))
+	@TEST_SCALE=$(TEST_SCALE) BUILD=$(BUILD) tools/run_tests.py $(RUN) $(tests) \
+	    $(if $(SAN)$(RUN),,$(if $(filter x86_64,$(ARCH)),"tests/freestanding.py \
+	    $(BUILD)/freestanding/core.o")) $(if $(RUN),,tests/samples/run.py)
+
+# The core as the drop-in will build it: no libc, no thread-locals, no vector registers.
+free_flags := -DCOIR_FREESTANDING -mgeneral-regs-only -fno-stack-protector \
+              -fno-tree-loop-distribute-patterns
+free_obj   := $(patsubst %,$(BUILD)/freestanding/%.o,$(core_src))
+
+.PHONY: freestanding
+freestanding: $(BUILD)/freestanding/core.o ## build the core without libc, and prove it
+	@tests/freestanding.py $<
+
+$(BUILD)/freestanding/core.o: $(free_obj)
+	$(q)$(CC) -r -nostdlib -o $@ $^
+
+$(BUILD)/freestanding/%.c.o: %.c
+	@mkdir -p $(@D)
+	$(say) free $<
+	$(q)$(CC) $(cflags) $(free_flags) -c -o $@ $<
+
+$(BUILD)/freestanding/%.S.o: %.S
+	@mkdir -p $(@D)
+	$(q)$(CC) $(cflags) -c -o $@ $<
+
+# The slow ones run with smaller counts.
+.PHONY: asan ubsan tsan valgrind
+asan: setup ## the tests under AddressSanitizer
+	@+$(call make_in,asan) run-tests TEST_SCALE=$(or $(SCALE),20) \
+	    SAN="-fsanitize=address -fno-omit-frame-pointer"
+ubsan: setup ## the tests under UndefinedBehaviorSanitizer
+	@+$(call make_in,ubsan) run-tests TEST_SCALE=$(or $(SCALE),20) \
+	    SAN="-fsanitize=undefined -fno-sanitize-recover=all"
+# Clang's: gcc's runtime dies at 8128 fibers.
+tsan: setup ## the tests under ThreadSanitizer
+	@tools/setup dev
+	@+$(call make_in,tsan) run-tests CC=clang CXX=clang++ TEST_SCALE=$(or $(SCALE),5) \
+	    SAN="-fsanitize=thread"
+valgrind: setup ## the tests under valgrind's memcheck
+	@tools/setup dev
+	@+$(call make_in,valgrind) run-tests CFLAGS="-O1 -g -DCOIR_VALGRIND" \
+	    TEST_SCALE=$(or $(SCALE),2) RUN='--timeout 900 --prefix "valgrind -q --error-exitcode=99 \
+	    --trace-children=no --fair-sched=yes"'
+
+# What needs no I/O engine: qemu-user has no io_uring.
+free_of_io := $(filter $(BUILD)/tests/arch/% $(BUILD)/tests/sched/%,$(tests))
+
+.PHONY: run-free-of-io
+run-free-of-io: $(BUILD)/libcoir.a $(free_of_io)
+	@TEST_SCALE=$(TEST_SCALE) tools/run_tests.py $(RUN) $(free_of_io)
+
+.PHONY: cross
+cross: ## cross-compile for aarch64 and riscv64; the arch and sched tests under qemu-user
+	@tools/setup cross
+	@+for cpu in aarch64 riscv64; do \
+	    $(MAKE) --no-print-directory run-free-of-io BUILD=$(BUILD)/$$cpu \
+	        CC=$$cpu-linux-gnu-gcc AR=$$cpu-linux-gnu-ar TEST_SCALE=$(or $(SCALE),5) \
+	        RUN="--prefix qemu-$$cpu" || exit 1; \
+	done
+
+.PHONY: check-long
+check-long: ## everything: compilers, Boost's switch, other CPUs, sanitizers, valgrind
+	tools/setup build dev bench cross
+	tools/check_long.sh
+
+.PHONY: tidy
+tidy: ## the style check
+	tools/tidy.py --self-test
+	tools/tidy.py
+	@case "$$(clang-format --version 2>/dev/null)" in \
+	*'version 14'*) clang-format --dry-run -Werror include/coir.h include/coir/*.h ;; \
+	*) echo "tidy: no clang-format 14, layout not checked" ;; \
+	esac
+	@! command -v groff >/dev/null || { \
+	    said=$$(cd docs/man && groff -mdoc -ww -z -Tutf8 *.[37] 2>&1); \
+	    [ -z "$$said" ] || { echo "$$said"; exit 1; }; }
+
+.PHONY: format
+format: ## lay out the C sources by .clang-format
+	clang-format -i include/coir.h include/coir/*.h $(wildcard src/*/*.[ch] src/arch/*/*.[ch])
+
+.PHONY: install
+install: all install-man ## libraries, headers, coir.pc and manual pages: PREFIX= DESTDIR=
+	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include/coir
+	install -m 644 $(BUILD)/libcoir.a $(DESTDIR)$(PREFIX)/lib/
+	install -m 755 $(BUILD)/libcoir.so.$(SOVERSION) $(DESTDIR)$(PREFIX)/lib/
+	ln -sf libcoir.so.$(SOVERSION) $(DESTDIR)$(PREFIX)/lib/libcoir.so
+	install -m 644 include/coir.h $(DESTDIR)$(PREFIX)/include/
+	install -m 644 include/coir/*.h $(DESTDIR)$(PREFIX)/include/coir/
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' -e 's|@LIBS@|$(lib_libs)|' \
+	    tools/coir.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/coir.pc
+
+# A page that names several calls is found under each of them.
+.PHONY: install-man
+install-man: ## install the manual pages
+	@for page in docs/man/*.[37]; do \
+	    section=$${page##*.}; dir=$(DESTDIR)$(MAN)/man$$section; \
+	    install -d $$dir && install -m 644 $$page $$dir/ || exit 1; \
+	    sed -n '/^.Sh SYN/q; s/^.Nm \([A-Za-z0-9_]*\).*/\1/p' $$page | while read -r name; do \
+	        [ -e $$dir/$$name.$$section ] || ln -s $${page##*/} $$dir/$$name.$$section; \
+	    done; \
+	done
 
 .PHONY: clean
 clean: ## remove everything that was built

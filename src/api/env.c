@@ -42,7 +42,10 @@ static bool number(const char *text, unsigned long long *value)
     *value = strtoull(text, &end, 10);
     if (errno)
         return false;
-    int shift = *end == 'K' || *end == 'k' ? 10 : *end == 'M' || *end == 'm' ? 20 : *end == 'G' || *end == 'g' ? 30 : 0;
+    int shift = *end == 'K' || *end == 'k'   ? 10
+                : *end == 'M' || *end == 'm' ? 20
+                : *end == 'G' || *end == 'g' ? 30
+                                             : 0;
     if (shift)
         end++;
     if (*end || *value > ULLONG_MAX >> shift)
@@ -116,10 +119,12 @@ int coir__config_make(struct coir__config *config, const coir_options *options)
     static const coir_options none = COIR_ZERO;
     if (!options)
         options = &none;
-    if (options->workers > COIR__WORKERS_MAX || options->flags & ~(unsigned)COIR_UNGUARDED || options->drain_ns < 0 ||
+    if (options->workers > COIR__WORKERS_MAX || options->flags & ~(unsigned)COIR_UNGUARDED ||
+        options->drain_ns < 0 ||
         !reserved_clear(options->reserved, sizeof options->reserved / sizeof *options->reserved))
         return -EINVAL;
-    int class = options->stack_bytes ? coir__stack_class(options->stack_bytes) : stack_class_from_env();
+    int class =
+        options->stack_bytes ? coir__stack_class(options->stack_bytes) : stack_class_from_env();
     if (class < 0)
         return class;
     if (options->io && engine_by_name(options->io) < 0)

@@ -94,7 +94,8 @@ static int spawn(const coir_attr *attr, void *(*fn)(void *), void *arg, struct c
         return -EINVAL;
     if (attr) {
         const uint64_t *r = attr->reserved;
-        if (attr->flags & ~known || attr->reserved0 || r[0] | r[1] | r[2] | r[3] || attr->deadline_ns < 0)
+        if (attr->flags & ~known || attr->reserved0 || r[0] | r[1] | r[2] | r[3] ||
+            attr->deadline_ns < 0)
             return -EINVAL;
         how.stack_class = attr->stack_bytes ? coir__stack_class(attr->stack_bytes) : -1;
         if (attr->stack_bytes && how.stack_class < 0)
@@ -125,13 +126,18 @@ coir_fiber *coir_spawn_with(const coir_attr *attr, void *(*fn)(void *), void *ar
 
 coir_fiber *coir_spawn(void *(*fn)(void *), void *arg)
 {
-    return coir_spawn_with(NULL, fn, arg);
+    if (!coir__fiber_self() || !fn)
+        return coir_spawn_with(NULL, fn, arg);
+    struct coir__fiber *f = coir__spawn_plain(coir__worker_self(), fn, arg);
+    if (!f)
+        errno = ENOMEM;
+    return f ? coir__fiber_handle(f) : NULL;
 }
 
 int coir_join(coir_fiber *fiber, void **result)
 {
     int error = 0;
-    int err = coir__join(fiber, coir_deadline(), result, &error);
+    int err = coir__join(fiber, result, &error);
     return (int)coir__edge(err < 0 ? err : -error);
 }
 
@@ -154,7 +160,7 @@ coir_fiber *coir_self(void)
 const char *coir_name(void)
 {
     struct coir__fiber *f = coir__fiber_self();
-    return f ? f->name : "";
+    return f ? coir__fiber_name(f) : "";
 }
 
 void coir_yield(void)

@@ -87,8 +87,12 @@ ssize_t coir_send(int fd, const void *buf, size_t len, int flags)
 
 int coir_accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
 {
-    struct coir__op op = { .code = COIR__OP_ACCEPT, .fd = fd, .addr = addr, .out_len = len,
-                           .flags = (uint32_t)(flags | SOCK_CLOEXEC), .counted = true };
+    struct coir__op op = { .code = COIR__OP_ACCEPT,
+                           .fd = fd,
+                           .addr = addr,
+                           .out_len = len,
+                           .flags = (uint32_t)(flags | SOCK_CLOEXEC),
+                           .counted = true };
     long res = coir__op_run(&op);
     if (res >= 0 && addr && len) {
         coir__san_written(len, sizeof *len);
@@ -109,7 +113,10 @@ int coir_connect(int fd, const struct sockaddr *addr, socklen_t len)
 
 static int openat_mode(int dir, const char *path, int flags, mode_t mode)
 {
-    struct coir__op op = { .code = COIR__OP_OPENAT, .fd = dir, .addr = path, .len = mode,
+    struct coir__op op = { .code = COIR__OP_OPENAT,
+                           .fd = dir,
+                           .addr = path,
+                           .len = mode,
                            .flags = (uint32_t)(flags | O_CLOEXEC) };
     return (int)run(op);
 }

@@ -1,8 +1,9 @@
 /* api/overflow.c - a fiber that ran into the guard below its stack is named, then dies as before.
  * SPDX-License-Identifier: MIT
  *
- * The handler runs on an alternate stack, for the fiber's own is full. It writes one message, puts back the handler that was
- * there before ours and returns: the instruction faults again, and whatever would have happened without us happens. */
+ * The handler runs on an alternate stack, for the fiber's own is full. It writes one message, puts
+ * back the handler that was there before ours and returns: the instruction faults again, and
+ * whatever would have happened without us happens. */
 #include "overflow.h"
 
 #include "sched/stack.h"
@@ -48,14 +49,15 @@ static void report(struct coir__fiber *f)
 {
     struct text t = { 0 };
     add(&t, "coir: fiber ");
-    if (f->name[0]) {
+    if (coir__fiber_name(f)[0]) {
         add(&t, "'");
-        add(&t, f->name);
+        add(&t, coir__fiber_name(f));
         add(&t, "' ");
     }
     add(&t, "overflowed its stack of ");
     add_number(&t, coir__stack_class_bytes(f->stack_class));
-    add(&t, " bytes. Give it more: coir_attr.stack_bytes for this fiber, coir_options.stack_bytes or COIR_STACK for all.\n");
+    add(&t, " bytes. Give it more: coir_attr.stack_bytes for this fiber, coir_options.stack_bytes "
+            "or COIR_STACK for all.\n");
     if (write(STDERR_FILENO, t.buf, t.len) < 0)
         return; /* nobody listens */
 }
@@ -64,7 +66,7 @@ static void on_fault(int sig, siginfo_t *info, void *context)
 {
     (void)context;
     struct coir__fiber *f = coir__fiber_self();
-    if (f && f->stack && info->si_code > 0) {
+    if (f && info->si_code > 0) {
         uintptr_t low = (uintptr_t)coir__stack_low(f->stack), at = (uintptr_t)info->si_addr;
         if (at >= low && at < low + COIR__STACK_GUARD)
             report(f);
@@ -81,7 +83,8 @@ static int alt_stack(struct coir__worker *w)
         return -errno;
     if (!(old.ss_flags & SS_DISABLE))
         return 0; /* the thread has its own: a sanitizer's, say */
-    void *at = mmap(NULL, ALT_STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *at =
+        mmap(NULL, ALT_STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (at == MAP_FAILED)
         return -ENOMEM;
     stack_t alt = { .ss_sp = at, .ss_size = ALT_STACK_BYTES };
@@ -113,7 +116,8 @@ int coir__overflow_enter(struct coir__worker *w)
 static void put_back(int sig, const struct sigaction *was)
 {
     struct sigaction now;
-    if (sigaction(sig, NULL, &now) == 0 && now.sa_flags & SA_SIGINFO && now.sa_sigaction == on_fault)
+    if (sigaction(sig, NULL, &now) == 0 && now.sa_flags & SA_SIGINFO &&
+        now.sa_sigaction == on_fault)
         sigaction(sig, was, NULL); /* else the program has its own meanwhile */
 }
 

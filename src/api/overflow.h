@@ -5,7 +5,8 @@
 
 #include "sched/worker.h"
 
-/* Give the calling thread an alternate signal stack, if it has none, and the process the handler. 0, or -errno. */
+/* Give the calling thread an alternate signal stack, if it has none, and the process the handler.
+ * 0, or -errno. */
 COIR_HIDDEN int coir__overflow_enter(struct coir__worker *w);
 COIR_HIDDEN void coir__overflow_leave(struct coir__worker *w);
 

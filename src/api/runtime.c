@@ -21,8 +21,9 @@ static int start(struct coir__runtime *rt, const coir_options *options, bool her
     if (err == 0)
         err = coir__runtime_start(rt, &config, here);
     if (err == 0)
-        coir__say("%s, %u worker%s, stacks of %zu KiB, guarded by %s", config.engine->name, config.workers,
-                  config.workers == 1 ? "" : "s", coir__stack_class_bytes(config.stack_class) >> 10,
+        coir__say("%s, %u worker%s, stacks of %zu KiB, guarded by %s", config.engine->name,
+                  config.workers, config.workers == 1 ? "" : "s",
+                  coir__stack_class_bytes(config.stack_class) >> 10,
                   coir__stack_guards() == COIR__GUARDS_MARKED ? "markers" : "mappings");
     else
         coir__say("cannot start: %s", strerror(-err));

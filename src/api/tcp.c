@@ -39,7 +39,8 @@ static union address make_v4(struct in_addr addr, in_port_t port)
 
 static union address make_v6(struct in6_addr addr, in_port_t port)
 {
-    return (union address){ .v6 = { .sin6_family = AF_INET6, .sin6_port = port, .sin6_addr = addr } };
+    return (
+        union address){ .v6 = { .sin6_family = AF_INET6, .sin6_port = port, .sin6_addr = addr } };
 }
 
 /* The addresses of host, best first; -EHOSTUNREACH when it is neither numeric nor localhost. */

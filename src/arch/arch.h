@@ -61,8 +61,8 @@ COIR_HIDDEN void *coir__arch_init(void *top, void (*entry)(void));
 #define COIR__SYS_0(nr)                          coir__syscall(nr, 0, 0, 0, 0, 0, 0)
 #define COIR__SYS_1(nr, a)                       coir__syscall(nr, (long)(a), 0, 0, 0, 0, 0)
 #define COIR__SYS_2(nr, a, b)                    coir__syscall(nr, (long)(a), (long)(b), 0, 0, 0, 0)
-#define COIR__SYS_3(nr, a, b, c)                                                                   \
-    coir__syscall(nr, (long)(a), (long)(b), (long)(c), 0, 0, 0)
+
+#define COIR__SYS_3(nr, a, b, c) coir__syscall(nr, (long)(a), (long)(b), (long)(c), 0, 0, 0)
 #define COIR__SYS_4(nr, a, b, c, d)                                                                \
     coir__syscall(nr, (long)(a), (long)(b), (long)(c), (long)(d), 0, 0)
 #define COIR__SYS_5(nr, a, b, c, d, e)                                                             \

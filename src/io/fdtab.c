@@ -1,12 +1,14 @@
 /* io/fdtab.c - one atomic word per descriptor, and close.
  * SPDX-License-Identifier: MIT
  *
- * Word      ops in flight in the low half; CLOSING: coir_close waits for them; SHUT: it is inside close(2).
- * Close     sets CLOSING (a second closer gets EBADF, new ops too), has every worker end its ops on the number, waits for the
- *           count to reach 0, sets SHUT, calls close(2), clears the word. An op that begins while SHUT is set may already
- *           mean the number's next owner, so it waits the few instructions until the word is clear.
- * Order     the count is raised before the SQE is made, and CLOSING is read by the same instruction: no op can meet a
- *           reused number.
+ * Word      ops in flight in the low half; CLOSING: coir_close waits for them; SHUT: it is inside
+ *           close(2).
+ * Close     sets CLOSING (a second closer gets EBADF, new ops too), has every worker end its ops on
+ *           the number, waits for the count to reach 0, sets SHUT, calls close(2), clears the word.
+ *           An op that begins while SHUT is set may already mean the number's next owner, so it
+ *           waits the few instructions until the word is clear.
+ * Order     the count is raised before the SQE is made, and CLOSING is read by the same
+ *           instruction: no op can meet a reused number.
  * The table has two levels; a leaf, once mapped, stays. */
 #include "fdtab.h"
 

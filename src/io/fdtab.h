@@ -1,4 +1,5 @@
-/* io/fdtab.h - who uses which descriptor: so that close can end them before the number is free for others.
+/* io/fdtab.h - who uses which descriptor: so that close can end them before the number is free for
+ * others.
  * SPDX-License-Identifier: MIT */
 #ifndef COIR_IO_FDTAB_H
 #define COIR_IO_FDTAB_H

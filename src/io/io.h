@@ -16,16 +16,25 @@ struct pollfd;
 /* timeout_ns: relative, -1 for ever. */
 COIR_HIDDEN long coir__poll(struct pollfd *fds, unsigned long n, int64_t timeout_ns);
 
-static inline struct coir__op coir__op_rw(enum coir__opcode code, int fd, const void *addr, uint64_t len, int64_t offset)
+static inline struct coir__op coir__op_rw(enum coir__opcode code, int fd, const void *addr,
+                                          uint64_t len, int64_t offset)
 {
-    return (struct coir__op){ .code = (uint8_t)code, .fd = fd, .addr = addr, .len = len, .offset = offset, .counted = true };
+    return (struct coir__op){
+        .code = (uint8_t)code, .fd = fd, .addr = addr, .len = len, .offset = offset, .counted = true
+    };
 }
 
-static inline struct coir__op coir__op_msg(enum coir__opcode code, int fd, const void *addr, uint64_t len, int flags)
+static inline struct coir__op coir__op_msg(enum coir__opcode code, int fd, const void *addr,
+                                           uint64_t len, int flags)
 {
     enum { DONTWAIT = 0x40 }; /* MSG_DONTWAIT */
-    return (struct coir__op){ .code = (uint8_t)code, .fd = fd, .addr = addr, .len = len, .flags = (uint32_t)flags,
-                              .counted = true, .dont_wait = (flags & DONTWAIT) != 0 };
+    return (struct coir__op){ .code = (uint8_t)code,
+                              .fd = fd,
+                              .addr = addr,
+                              .len = len,
+                              .flags = (uint32_t)flags,
+                              .counted = true,
+                              .dont_wait = (flags & DONTWAIT) != 0 };
 }
 
 #endif

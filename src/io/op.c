@@ -11,7 +11,8 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
-/* What TSan is told to be one lock around everything that goes through the kernel: sched/sanitize.h. */
+/* What TSan is told to be one lock around everything that goes through the kernel:
+ * sched/sanitize.h. */
 static char kernel_sync;
 
 static struct coir__op **bucket(struct coir__worker *w, int fd)
@@ -117,7 +118,8 @@ uint64_t coir__ops_in_flight(struct coir__worker *w)
     return ((struct coir__io *)w->io)->in_flight;
 }
 
-/* What became of it, once it is complete. An op asked to end may report -EINTR when a kernel thread was at it. */
+/* What became of it, once it is complete. An op asked to end may report -EINTR when a kernel thread
+ * was at it. */
 static long outcome(struct coir__op *op)
 {
     if (op->stop_error && (op->res == -ECANCELED || op->res == -EINTR))
@@ -138,10 +140,13 @@ static short readiness(const struct coir__op *op)
     }
 }
 
-/* The kernel would not wait by itself, as for a descriptor with O_NONBLOCK: wait until it is ready. 0: try again. */
+/* The kernel would not wait by itself, as for a descriptor with O_NONBLOCK: wait until it is ready.
+ * 0: try again. */
 static __attribute__((noinline)) long wait_ready(struct coir__op *op)
 {
-    struct coir__op poll = { .code = COIR__OP_POLL, .fd = op->fd, .counted = true, .flags = (uint32_t)readiness(op) };
+    struct coir__op poll = {
+        .code = COIR__OP_POLL, .fd = op->fd, .counted = true, .flags = (uint32_t)readiness(op)
+    };
     long res = coir__op_run(&poll);
     return res < 0 ? res : 0;
 }
@@ -173,8 +178,9 @@ static bool settled(struct coir__op *op, long *res)
     return true;
 }
 
-/* A plain thread's op is started, and stopped, by mail. The bits say what the mail is about; who makes them nonzero posts
- * it. The worker clears them with its last touch, so that the thread knows when it may leave. */
+/* A plain thread's op is started, and stopped, by mail. The bits say what the mail is about; who
+ * makes them nonzero posts it. The worker clears them with its last touch, so that the thread knows
+ * when it may leave. */
 struct lent {
     struct coir__op *op;
     struct coir__mail_call mail;
@@ -234,8 +240,10 @@ static long lend(struct coir__op *op, int64_t deadline_ns)
         coir__host_runtime_leave(lent.rt);
         return err;
     }
-    lent.worker = &lent.rt->workers[atomic_fetch_add_explicit(&lent.rt->next_worker, 1, memory_order_relaxed) %
-                                    lent.rt->config.workers];
+    lent.worker =
+        &lent.rt
+             ->workers[atomic_fetch_add_explicit(&lent.rt->next_worker, 1, memory_order_relaxed) %
+                       lent.rt->config.workers];
     coir__waiter_init(&op->waiter);
     op->stop_error = 0;
     post(&lent, WISH_START);

@@ -1,12 +1,13 @@
 /* io/op.h - one request in flight.
  * SPDX-License-Identifier: MIT
  *
- * An op lives on the stack of whoever waits for it, and until its completion: nobody returns from an I/O call while the
- * kernel may still write to his buffer. Cancel, deadline and close only ask the engine to end it; the completion then says
- * what became of it. What the completion brings in data is delivered even if it was asked to end.
+ * An op lives on the stack of whoever waits for it, and until its completion: nobody returns from
+ * an I/O call while the kernel may still write to his buffer. Cancel, deadline and close only ask
+ * the engine to end it; the completion then says what became of it. What the completion brings in
+ * data is delivered even if it was asked to end.
  *
- *   IDLE -> IN_FLIGHT   coir__op_start: counted in the descriptor table, listed at its worker, given to the engine
- *   IN_FLIGHT -> IDLE   coir__op_complete, by the engine, on the same worker
+ *   IDLE -> IN_FLIGHT coir__op_start: counted in the descriptor table, listed at its worker, given
+ *   to the engine IN_FLIGHT -> IDLE coir__op_complete, by the engine, on the same worker
  *
  * Everything above the engines is here and in op.c: retry, deadline, cancel, close. */
 #ifndef COIR_IO_OP_H
@@ -16,17 +17,17 @@
 #include "sched/worker.h"
 
 enum coir__opcode {
-    COIR__OP_READ,   /* addr len offset; offset -1: the file's own, or none */
+    COIR__OP_READ, /* addr len offset; offset -1: the file's own, or none */
     COIR__OP_WRITE,
-    COIR__OP_READV,  /* addr: iovec, len: how many, offset */
+    COIR__OP_READV, /* addr: iovec, len: how many, offset */
     COIR__OP_WRITEV,
-    COIR__OP_RECV,   /* addr len flags */
+    COIR__OP_RECV, /* addr len flags */
     COIR__OP_SEND,
-    COIR__OP_ACCEPT, /* addr, out_len, flags */
+    COIR__OP_ACCEPT,  /* addr, out_len, flags */
     COIR__OP_CONNECT, /* addr, len */
-    COIR__OP_OPENAT, /* addr: path, flags, len: mode */
+    COIR__OP_OPENAT,  /* addr: path, flags, len: mode */
     COIR__OP_FSYNC,
-    COIR__OP_POLL,   /* flags: events */
+    COIR__OP_POLL, /* flags: events */
 };
 
 enum coir__op_state { COIR__OP_IDLE, COIR__OP_IN_FLIGHT };
@@ -76,11 +77,13 @@ struct coir__io_engine {
     struct coir__engine sched; /* first */
     /* Start op; ends in exactly one coir__op_complete, later or at once. */
     void (*submit)(struct coir__worker *w, struct coir__op *op);
-    /* Ask for an early end of an op in flight on w: it then completes with -ECANCELED, or with what it had done. */
+    /* Ask for an early end of an op in flight on w: it then completes with -ECANCELED, or with what
+     * it had done. */
     void (*cancel)(struct coir__worker *w, struct coir__op *op);
 };
 
-/* Run op to its end: the calling fiber parks, a plain thread lends it to a worker. -errno, or the result. */
+/* Run op to its end: the calling fiber parks, a plain thread lends it to a worker. -errno, or the
+ * result. */
 COIR_HIDDEN long coir__op_run(struct coir__op *op);
 
 /* The engine's word that op is over. On the worker it was started on. */

@@ -1,7 +1,8 @@
 /* io/poll.c - poll(2): one op per descriptor, one waiter for all.
  * SPDX-License-Identifier: MIT
  *
- * The ops only tell that it is time to look; what there is to see, poll(2) with no timeout says, for all at once. */
+ * The ops only tell that it is time to look; what there is to see, poll(2) with no timeout says,
+ * for all at once. */
 #include "fdtab.h"
 #include "io.h"
 
@@ -38,14 +39,18 @@ static void await(struct coir__op_group *g, struct coir__fiber *f, bool all, int
         coir__waiter_wait(&g->waiter, COIR__WHY_IO, deadline_ns, NULL, NULL);
 }
 
-/* Start an op for each descriptor; -errno when one cannot be: it is closing, say, which is news enough to look again. */
+/* Start an op for each descriptor; -errno when one cannot be: it is closing, say, which is news
+ * enough to look again. */
 static void start(struct coir__op_group *g, const struct pollfd *fds)
 {
     struct coir__worker *w = coir__worker_self();
     for (uint32_t i = 0; i < g->n; i++) {
         struct coir__op *op = &g->ops[i];
-        *op = (struct coir__op){ .code = COIR__OP_POLL, .fd = fds[i].fd, .flags = (uint16_t)fds[i].events,
-                                 .counted = true, .group = g };
+        *op = (struct coir__op){ .code = COIR__OP_POLL,
+                                 .fd = fds[i].fd,
+                                 .flags = (uint16_t)fds[i].events,
+                                 .counted = true,
+                                 .group = g };
         if (fds[i].fd < 0 || coir__fd_begin(fds[i].fd) < 0)
             continue;
         g->in_flight++;
@@ -54,8 +59,8 @@ static void start(struct coir__op_group *g, const struct pollfd *fds)
 }
 
 /* Wait until something has happened to one of them, or until_ns. */
-static void wait_for_news(struct coir__fiber *f, struct coir__op *ops, const struct pollfd *fds, unsigned long n,
-                          int64_t until_ns)
+static void wait_for_news(struct coir__fiber *f, struct coir__op *ops, const struct pollfd *fds,
+                          unsigned long n, int64_t until_ns)
 {
     struct coir__op_group g = { .ops = ops, .n = (uint32_t)n };
     start(&g, fds);
@@ -68,8 +73,8 @@ static void wait_for_news(struct coir__fiber *f, struct coir__op *ops, const str
     await(&g, f, true, COIR__NEVER);
 }
 
-static long poll_as_fiber(struct coir__fiber *f, struct coir__op *ops, struct pollfd *fds, unsigned long n,
-                          int64_t until_ns)
+static long poll_as_fiber(struct coir__fiber *f, struct coir__op *ops, struct pollfd *fds,
+                          unsigned long n, int64_t until_ns)
 {
     for (;;) {
         long err = coir__fiber_check(f);
@@ -92,7 +97,10 @@ static long poll_as_thread(struct pollfd *fds, unsigned long n, int64_t until_ns
         int64_t now_ns = coir__host_now();
         if (deadline_ns <= now_ns)
             return -ETIMEDOUT;
-        long ready = look(fds, n, end_ns == COIR__NEVER ? -1 : end_ns > now_ns ? end_ns - now_ns : 0);
+        long ready = look(fds, n,
+                          end_ns == COIR__NEVER ? -1
+                          : end_ns > now_ns     ? end_ns - now_ns
+                                                : 0);
         if (ready != -EINTR && (ready != 0 || until_ns <= deadline_ns))
             return ready;
     }

@@ -1,9 +1,10 @@
 /* io/ring.c - setting up a ring, and entering the kernel.
  * SPDX-License-Identifier: MIT
  *
- * The flags are found by trying, the richest set first, one rung down at each EINVAL: kernels with back-ported parts lie
- * about their version. DEFER_TASKRUN leaves completions where they are until we enter, so that they come in batches;
- * TASKRUN_FLAG is what tells us that there are some. NO_SQARRAY is left alone: then the array must be filled. */
+ * The flags are found by trying, the richest set first, one rung down at each EINVAL: kernels with
+ * back-ported parts lie about their version. DEFER_TASKRUN leaves completions where they are until
+ * we enter, so that they come in batches; TASKRUN_FLAG is what tells us that there are some.
+ * NO_SQARRAY is left alone: then the array must be filled. */
 #include "ring.h"
 
 #include <errno.h>
@@ -11,13 +12,19 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
-enum { SQ_ENTRIES = 512, CQ_ENTRIES = 4096, CQ_ENTRIES_MIN = 1024, IOWQ_BOUNDED = 4, IOWQ_UNBOUNDED = 32 };
+enum {
+    SQ_ENTRIES = 512,
+    CQ_ENTRIES = 4096,
+    CQ_ENTRIES_MIN = 1024,
+    IOWQ_BOUNDED = 4,
+    IOWQ_UNBOUNDED = 32
+};
 
 unsigned coir__ring_flags_mask = ~0u;
 
 static const unsigned ladder[] = {
-    IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SINGLE_ISSUER |
-        IORING_SETUP_DEFER_TASKRUN,
+    IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG |
+        IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
     IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
     IORING_SETUP_SUBMIT_ALL,
     0,
@@ -35,7 +42,8 @@ static long set_up(struct io_uring_params *p)
     for (unsigned rung = 0; rung < sizeof ladder / sizeof *ladder && fd == -EINVAL; rung++)
         for (unsigned cq = CQ_ENTRIES; cq >= CQ_ENTRIES_MIN; cq /= 2) {
             *p = (struct io_uring_params){
-                .flags = IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE | (ladder[rung] & coir__ring_flags_mask),
+                .flags = IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE |
+                         (ladder[rung] & coir__ring_flags_mask),
                 .cq_entries = cq,
             };
             fd = coir__sys(SYS_io_uring_setup, SQ_ENTRIES, p);
@@ -47,7 +55,8 @@ static long set_up(struct io_uring_params *p)
 
 static long map(int fd, size_t bytes, uint64_t offset)
 {
-    long at = coir__sys(SYS_mmap, NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, offset);
+    long at = coir__sys(SYS_mmap, NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE,
+                        fd, offset);
     if (!failed(at))
         coir__sys(SYS_madvise, at, bytes, MADV_DONTFORK); /* a child must not submit in our name */
     return at;
@@ -86,8 +95,9 @@ static int map_queues(struct coir__ring *r, const struct io_uring_params *p)
 /* What the kernel must have for us to work at all: Linux 5.15 does. */
 static bool able(const struct io_uring_params *p)
 {
-    const unsigned needed = IORING_FEAT_SINGLE_MMAP | IORING_FEAT_NODROP | IORING_FEAT_SUBMIT_STABLE |
-                            IORING_FEAT_RW_CUR_POS | IORING_FEAT_FAST_POLL | IORING_FEAT_EXT_ARG;
+    const unsigned needed = IORING_FEAT_SINGLE_MMAP | IORING_FEAT_NODROP |
+                            IORING_FEAT_SUBMIT_STABLE | IORING_FEAT_RW_CUR_POS |
+                            IORING_FEAT_FAST_POLL | IORING_FEAT_EXT_ARG;
     return (p->features & needed) == needed;
 }
 
@@ -105,7 +115,8 @@ int coir__ring_open(struct coir__ring *r)
     }
     if (p.features & COIR__FEAT_NO_IOWAIT)
         r->enter_flags |= COIR__ENTER_NO_IOWAIT;
-    /* The kernel's helper threads, for what it cannot do without blocking: by default as many as there may be processes. */
+    /* The kernel's helper threads, for what it cannot do without blocking: by default as many as
+     * there may be processes. */
     unsigned workers[2] = { IOWQ_BOUNDED, IOWQ_UNBOUNDED };
     coir__sys(SYS_io_uring_register, fd, IORING_REGISTER_IOWQ_MAX_WORKERS, workers, 2);
     return 0;
@@ -143,7 +154,8 @@ int coir__ring_enter(struct coir__ring *r, bool wait, int64_t timeout_ns)
     if (wait)
         flags |= r->enter_flags;
     atomic_store_explicit(r->sq_tail, r->tail, memory_order_release);
-    long n = coir__sys(SYS_io_uring_enter, r->fd, coir__ring_pending(r), wait ? 1 : 0, flags, &arg, sizeof arg);
+    long n = coir__sys(SYS_io_uring_enter, r->fd, coir__ring_pending(r), wait ? 1 : 0, flags, &arg,
+                       sizeof arg);
     /* How many it took: by its own head, since an error can hide the count. */
     r->submitted = atomic_load_explicit(r->sq_head, memory_order_acquire);
     return n < 0 ? (int)n : 0;

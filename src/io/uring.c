@@ -1,11 +1,14 @@
 /* io/uring.c - the io_uring engine: ops into SQEs, completions into ops, and a tick's one enter.
  * SPDX-License-Identifier: MIT
  *
- * user_data  of an op is its address; two small numbers are ours. A cancel names its target by that address, on a stack that
- *            may carry another op soon: safe, because the queue keeps its order. The cancel is only made while the target is
- *            in flight, it runs when it is submitted, and whatever op comes to the same address is submitted behind it.
- * Backlog    When the submission queue has no room even after an enter (the kernel is short of memory), an op, or its
- *            cancel, waits in a list and is tried again at each tick. So submit and cancel cannot fail.
+ * user_data of an op is its address; two small numbers are ours. A cancel names its target by that
+ * address, on a stack that
+ *            may carry another op soon: safe, because the queue keeps its order. The cancel is only
+ *            made while the target is in flight, it runs when it is submitted, and whatever op
+ *            comes to the same address is submitted behind it.
+ * Backlog    When the submission queue has no room even after an enter (the kernel is short of
+ *            memory), an op, or its cancel, waits in a list and is tried again at each tick. So
+ *            submit and cancel cannot fail.
  * Kick       A read of an eventfd is always in flight; whoever wants the worker up writes to it. */
 #include "io.h"
 
@@ -23,7 +26,7 @@ struct uring {
     struct coir__ring ring;
     int event_fd;
     bool kick_armed;
-    uint64_t event;     /* what the read of event_fd fills */
+    uint64_t event; /* what the read of event_fd fills */
     struct coir__op *backlog, **backlog_end;
 };
 
@@ -75,8 +78,8 @@ free:
     return err;
 }
 
-/* The read of event_fd is still in flight and ends with the ring; the memory it would write to has to stay until then: a
- * last kick completes it. */
+/* The read of event_fd is still in flight and ends with the ring; the memory it would write to has
+ * to stay until then: a last kick completes it. */
 static void uring_fini(struct coir__worker *w)
 {
     struct uring *u = uring_of(w);
@@ -97,7 +100,8 @@ static void uring_fini(struct coir__worker *w)
 static void prepare(struct io_uring_sqe *sqe, const struct coir__op *op)
 {
     void *addr = (void *)(uintptr_t)op->addr;
-    unsigned len = op->len > INT32_MAX ? INT32_MAX : (unsigned)op->len; /* as read(2): a short count */
+    unsigned len =
+        op->len > INT32_MAX ? INT32_MAX : (unsigned)op->len; /* as read(2): a short count */
     switch ((enum coir__opcode)op->code) {
     case COIR__OP_READ:
         io_uring_prep_read(sqe, op->fd, addr, len, (uint64_t)op->offset);
@@ -230,8 +234,8 @@ static void reap(struct coir__worker *w, struct uring *u)
         u->kick_armed = arm_kick(u);
 }
 
-/* One enter a tick, none while there is nothing to do. The kernel runs only 20 deferred completions in an enter that need
- * not wait, and says so by its flag: then again. */
+/* One enter a tick, none while there is nothing to do. The kernel runs only 20 deferred completions
+ * in an enter that need not wait, and says so by its flag: then again. */
 static void uring_wait(struct coir__worker *w, int64_t until_ns)
 {
     struct uring *u = uring_of(w);

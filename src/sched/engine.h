@@ -1,4 +1,5 @@
-/* sched/engine.h - what sched asks of I/O. io fills the table (io/ring.c); tests fill it with a fake.
+/* sched/engine.h - what sched asks of I/O. io fills the table (io/ring.c); tests fill it with a
+ * fake.
  * SPDX-License-Identifier: MIT */
 #ifndef COIR_SCHED_ENGINE_H
 #define COIR_SCHED_ENGINE_H
@@ -17,14 +18,16 @@ struct coir__engine {
     /* Undo init, on the same thread. No op of w is in flight. */
     void (*fini)(struct coir__worker *w);
 
-    /* Start what was queued, and complete what is done. until_ns: 0 returns at once; COIR__NEVER waits until something
-     * completes or a kick; else also until that moment of coir__host_now(). May return early. */
+    /* Start what was queued, and complete what is done. until_ns: 0 returns at once; COIR__NEVER
+     * waits until something completes or a kick; else also until that moment of coir__host_now().
+     * May return early. */
     void (*wait)(struct coir__worker *w, int64_t until_ns);
 
     /* Make w's wait return soon. Any thread. A kick that comes just before the wait is not lost. */
     void (*kick)(struct coir__worker *w);
 
-    /* End the ops in flight on w: all of them, or those whose descriptor is being closed. They complete in later waits. */
+    /* End the ops in flight on w: all of them, or those whose descriptor is being closed. They
+     * complete in later waits. */
     void (*stop_all)(struct coir__worker *w);
     void (*stop_closing)(struct coir__worker *w);
 

@@ -1,13 +1,14 @@
 /* sched/fiber.h - the record of a fiber, its states and its handle.
  * SPDX-License-Identifier: MIT
  *
- *   FREE -> FRESH    spawn              FRESH -> RUNNING   a worker binds a stack and enters it
- *   RUNNING -> READY yield              READY -> RUNNING   a worker
- *   RUNNING -> PARKED by itself         PARKED -> READY    by exactly one waker (sched/wait.h)
- *   RUNNING -> ENDED its function returned                 ENDED -> FREE  the joiner, or at once when detached
+ *   FREE -> FRESH spawn FRESH -> RUNNING a worker binds a stack and enters it RUNNING -> READY
+ *   yield READY -> RUNNING a worker RUNNING -> PARKED by itself PARKED -> READY by exactly one
+ *   waker (sched/wait.h) RUNNING -> ENDED its function returned ENDED -> FREE the joiner, or at
+ *   once when detached
  *
- * A record is type-stable: its memory is never anything else, so that a late look at it is harmless, and its generation
- * grows with every use, so that such a look is noticed. A fiber that has started stays on its home worker. */
+ * A record is type-stable: its memory is never anything else, so that a late look at it is
+ * harmless, and its generation grows with every use, so that such a look is noticed. A fiber that
+ * has started stays on its home worker. */
 #ifndef COIR_SCHED_FIBER_H
 #define COIR_SCHED_FIBER_H
 
@@ -16,7 +17,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-#define COIR__NEVER    INT64_MAX
+#define COIR__NEVER      INT64_MAX
 #define COIR__CACHE_LINE 64
 
 struct coir__worker;
@@ -50,6 +51,7 @@ enum coir__flag {
     COIR__SAVES_FPU = 2,
     COIR__SPREAD = 4,
     COIR__OWNS_TP = 8, /* has a thread pointer of its own, which the switch loads */
+    COIR__NAMED = 16,
     COIR__SPECIAL = COIR__SAVES_FPU | COIR__OWNS_TP,
 };
 
@@ -61,41 +63,63 @@ enum { COIR__MAIL_WAKE = 1, COIR__MAIL_CANCEL = 2, COIR__MAIL_FREE = 4, COIR__MA
 
 enum { COIR__NAME_BYTES = 16 };
 
+/* The part that every fiber uses, one cache line: a million spawned fibers are 64 MB. */
 struct coir__fiber {
-    /* What a switch touches. */
-    void *sp;                   /* started and not RUNNING: the saved stack pointer */
-    struct coir__fiber *next;   /* in one list: a run queue's overflow, or free records */
-    struct coir__worker *home;  /* whose queues, timers and engine it uses. FRESH: whose queue it is in */
-    struct coir__stack *stack;  /* started: its stack; FRESH: NULL */
-    void *(*fn)(void *);        /* the function; set at spawn */
-    void *arg;                  /* FRESH: fn's argument. ENDED: its result */
-    int64_t deadline_ns;        /* the fiber's own, read and written by itself only */
-    _Atomic uint8_t state;      /* enum coir__state; written by the home worker, and by spawn and free */
-    uint8_t stack_class;        /* sched/stack.h */
-    uint8_t flags;              /* enum coir__flag; constant after spawn */
-    uint8_t why;                /* PARKED: enum coir__why */
-    uint32_t parked_tick;       /* PARKED: the home worker's tick when it parked */
-
-    uintptr_t thread_pointer;    /* with COIR__OWNS_TP */
-    struct coir__waiter *wait;   /* PARKED in a wait that can be stopped: that wait. Home worker only */
+    union {
+        void *sp;  /* READY, PARKED: the saved stack pointer */
+        void *arg; /* FRESH: fn's argument. ENDED: its result */
+    };
+    struct coir__fiber *next;  /* in one list: a run queue's overflow, or free records */
+    struct coir__worker *home; /* whose queues, timers and engine it uses; FRESH: whose queue */
+    union {
+        struct coir__stack *stack; /* started */
+        void *(*fn)(void *);       /* FRESH */
+    };
+    int64_t deadline_ns;         /* read and written by the fiber itself only */
     struct coir__waiter *joiner; /* who waits for the end; under lock */
-    uintptr_t mail_next;         /* in an inbox: the word that was there before */
-    _Atomic uint32_t mail;       /* COIR__MAIL_*; nonzero means: in the home's inbox. Whoever makes it nonzero pushes */
-    int32_t error;               /* ENDED, result COIR_FAILED: the errno */
-    _Atomic uint8_t lock;        /* guards joiner, detached and done; held for a few instructions */
+    uint32_t parked_tick;        /* PARKED: the home worker's tick when it parked */
+    _Atomic uint8_t state;       /* enum coir__state; by the home worker, and spawn and free */
+    uint8_t why;                 /* PARKED: enum coir__why */
+    _Atomic uint8_t mail;        /* COIR__MAIL_*. Not 0: in its home's inbox, where the one who
+                                    * made it so has put it */
+    _Atomic uint8_t cancelled;   /* set once, by anyone */
+    _Atomic uint8_t lock;        /* guards joiner, detached, done; for a few instructions */
     bool detached;               /* nobody will join */
     bool done;                   /* fn has returned, and the joiner has been told */
-    _Atomic uint8_t cancelled;   /* set once, by anyone */
+    uint8_t stack_class;         /* sched/stack.h */
+    uint8_t flags;               /* enum coir__flag; constant after spawn */
     uint8_t shields;             /* COIR_SHIELD blocks it is in; the fiber itself */
-    uint8_t reserved;
     _Atomic uint16_t generation; /* grows with each use; never 0 in use */
-    char name[COIR__NAME_BYTES];
 } __attribute__((aligned(COIR__CACHE_LINE)));
 
-_Static_assert(sizeof(struct coir__fiber) == 128, "two cache lines: a million spawned fibers cost 128 MB");
+_Static_assert(sizeof(struct coir__fiber) == 64, "one cache line");
 
-/* A public handle is the record's address with the generation in its 16 top bits, which user addresses leave 0. It is no
- * valid pointer on purpose. */
+/* The part that only some use: a line that a fiber which never parks does not touch. */
+struct coir__fiber_more {
+    struct coir__waiter *wait;   /* PARKED in a wait that can be stopped: it. Home worker only */
+    uintptr_t mail_next;         /* in an inbox: the word that was there before */
+    uintptr_t thread_pointer;    /* with COIR__OWNS_TP */
+    int32_t error;               /* ENDED, result COIR__FAILED: the errno */
+    char name[COIR__NAME_BYTES]; /* with COIR__NAMED */
+} __attribute__((aligned(COIR__CACHE_LINE)));
+
+/* A slab's first half is fibers, its second half what more there is of each (record.c). */
+enum { COIR__RECORD_SLAB_BYTES = 1 << 21 };
+
+static inline struct coir__fiber_more *coir__fiber_more(struct coir__fiber *f)
+{
+    return (struct coir__fiber_more *)((char *)f + COIR__RECORD_SLAB_BYTES / 2);
+}
+
+_Static_assert(sizeof(struct coir__fiber_more) == sizeof(struct coir__fiber), "the same index");
+
+static inline const char *coir__fiber_name(struct coir__fiber *f)
+{
+    return f->flags & COIR__NAMED ? coir__fiber_more(f)->name : "";
+}
+
+/* A public handle is the record's address with the generation in its 16 top bits, which user
+ * addresses leave 0. It is no valid pointer on purpose. */
 enum { COIR__HANDLE_SHIFT = 48 };
 
 static inline void *coir__fiber_handle(struct coir__fiber *f)
@@ -108,7 +132,8 @@ static inline void *coir__fiber_handle(struct coir__fiber *f)
 static inline struct coir__fiber *coir__fiber_of(const void *handle)
 {
     uintptr_t word = (uintptr_t)handle;
-    struct coir__fiber *f = (struct coir__fiber *)(word & (((uintptr_t)1 << COIR__HANDLE_SHIFT) - 1));
+    struct coir__fiber *f =
+        (struct coir__fiber *)(word & (((uintptr_t)1 << COIR__HANDLE_SHIFT) - 1));
     uint64_t generation = (uint64_t)word >> COIR__HANDLE_SHIFT;
     if (!f || !generation || (uintptr_t)f % COIR__CACHE_LINE ||
         atomic_load_explicit(&f->generation, memory_order_relaxed) != generation)
@@ -139,14 +164,16 @@ static inline void coir__spin_unlock(_Atomic uint8_t *lock)
     atomic_store_explicit(lock, 0, memory_order_release);
 }
 
-/* record.c: a record with everything 0 but its generation; NULL when out of memory. w: the calling worker or NULL. */
+/* record.c: a record with everything 0 but its generation; NULL when out of memory. w: the calling
+ * worker or NULL. */
 COIR_HIDDEN struct coir__fiber *coir__record_alloc(struct coir__worker *w);
 /* Give it back: from here on its handles are stale. Any thread. */
 COIR_HIDDEN void coir__record_free(struct coir__worker *w, struct coir__fiber *f);
 /* Return a worker's cache to the process. */
 COIR_HIDDEN void coir__record_flush(struct coir__worker *w);
 /* Call fn for every record that is in use by rt. Other threads may change them meanwhile. */
-COIR_HIDDEN void coir__record_each(struct coir__runtime *rt, void (*fn)(struct coir__fiber *, void *), void *arg);
+COIR_HIDDEN void coir__record_each(struct coir__runtime *rt,
+                                   void (*fn)(struct coir__fiber *, void *), void *arg);
 /* Give the memory of all records back to the kernel; none is in use. */
 COIR_HIDDEN void coir__record_trim(void);
 

@@ -1,9 +1,10 @@
 /* sched/guard.c - making the low end of a stack unusable, by the cheapest means the kernel has.
  * SPDX-License-Identifier: MIT
  *
- * MADV_GUARD_INSTALL (Linux 6.13) marks pages without splitting the mapping. Before that, mprotect does, and each guarded
- * stack then costs two of the process's memory maps, whose number the kernel limits (vm.max_map_count, 65530). So we count,
- * and stop before the limit: a process that has used up its maps cannot even free memory. */
+ * MADV_GUARD_INSTALL (Linux 6.13) marks pages without splitting the mapping. Before that, mprotect
+ * does, and each guarded stack then costs two of the process's memory maps, whose number the kernel
+ * limits (vm.max_map_count, 65530). So we count, and stop before the limit: a process that has used
+ * up its maps cannot even free memory. */
 #include "guard.h"
 
 #include <fcntl.h>
@@ -12,9 +13,9 @@
 #include <time.h>
 
 enum {
-    GUARD_INSTALL = 102,    /* MADV_GUARD_INSTALL */
-    MAPS_DEFAULT = 65530,   /* vm.max_map_count unless somebody changed it */
-    MAPS_RESERVED = 4096,   /* for the rest of the process */
+    GUARD_INSTALL = 102,  /* MADV_GUARD_INSTALL */
+    MAPS_DEFAULT = 65530, /* vm.max_map_count unless somebody changed it */
+    MAPS_RESERVED = 4096, /* for the rest of the process */
     MAPS_PER_GUARD = 2,
 };
 
@@ -22,8 +23,8 @@ struct coir__stack_policy coir__stack_policy;
 
 static _Atomic uint32_t guards_mapped;
 
-/* MADV_GUARD_INSTALL says 0 under qemu-user and guards nothing, so the proof is a system call that reads the page: a guarded
- * one is EFAULT; an unguarded one holds zeros, a sleep of no time. */
+/* MADV_GUARD_INSTALL says 0 under qemu-user and guards nothing, so the proof is a system call that
+ * reads the page: a guarded one is EFAULT; an unguarded one holds zeros, a sleep of no time. */
 static bool markers_work(void)
 {
     long page = coir__sys(SYS_mmap, NULL, COIR__PAGE_BYTES, PROT_READ | PROT_WRITE,
@@ -56,7 +57,8 @@ static uint32_t maps_max(void)
     if (coir__stack_policy.guard_maps_max)
         return coir__stack_policy.guard_maps_max;
     long max = coir__proc_number("/proc/sys/vm/max_map_count", MAPS_DEFAULT);
-    coir__stack_policy.guard_maps_max = max > 2 * MAPS_RESERVED ? (uint32_t)(max - MAPS_RESERVED) : (uint32_t)max / 2;
+    coir__stack_policy.guard_maps_max =
+        max > 2 * MAPS_RESERVED ? (uint32_t)(max - MAPS_RESERVED) : (uint32_t)max / 2;
     return coir__stack_policy.guard_maps_max;
 }
 
@@ -69,7 +71,8 @@ enum coir__guards coir__stack_guards(void)
 
 static bool map_guard(char *low)
 {
-    uint32_t before = atomic_fetch_add_explicit(&guards_mapped, MAPS_PER_GUARD, memory_order_relaxed);
+    uint32_t before =
+        atomic_fetch_add_explicit(&guards_mapped, MAPS_PER_GUARD, memory_order_relaxed);
     if (before < maps_max() && coir__sys(SYS_mprotect, low, COIR__STACK_GUARD, PROT_NONE) == 0)
         return true;
     atomic_fetch_sub_explicit(&guards_mapped, MAPS_PER_GUARD, memory_order_relaxed);
@@ -79,7 +82,8 @@ static bool map_guard(char *low)
 bool coir__guard_install(char *low, enum coir__guards *how)
 {
     *how = coir__stack_guards();
-    if (*how == COIR__GUARDS_MARKED && coir__sys(SYS_madvise, low, COIR__STACK_GUARD, GUARD_INSTALL) == 0)
+    if (*how == COIR__GUARDS_MARKED &&
+        coir__sys(SYS_madvise, low, COIR__STACK_GUARD, GUARD_INSTALL) == 0)
         return true;
     *how = COIR__GUARDS_MAPPED;
     if (map_guard(low))

@@ -9,8 +9,8 @@
 
 enum { COIR__PAGE_BYTES = 4096 };
 
-/* Guard COIR__STACK_GUARD bytes from low. *how: by what means; COIR__GUARDS_UNKNOWN: not at all. False: no guard was to be
- * had, and the policy does not allow to go on without. */
+/* Guard COIR__STACK_GUARD bytes from low. *how: by what means; COIR__GUARDS_UNKNOWN: not at all.
+ * False: no guard was to be had, and the policy does not allow to go on without. */
 COIR_HIDDEN bool coir__guard_install(char *low, enum coir__guards *how);
 
 /* n stacks guarded by mprotect are gone. */

@@ -1,5 +1,6 @@
-/* sched/host.h - what the core asks of the build it is part of. The API's build answers with libc and pthreads
- * (api/host.c); the drop-in's, which runs underneath libc, answers with raw system calls.
+/* sched/host.h - what the core asks of the build it is part of. The API's build answers with libc
+ * and pthreads (api/host.c); the drop-in's, which runs underneath libc, answers with raw system
+ * calls.
  * SPDX-License-Identifier: MIT */
 #ifndef COIR_SCHED_HOST_H
 #define COIR_SCHED_HOST_H
@@ -17,20 +18,20 @@ COIR_HIDDEN int64_t coir__host_now(void);
 /* The calling thread's errno: read when a fiber's function returned COIR_FAILED. */
 COIR_HIDDEN int coir__host_errno(void);
 
-/* Start an OS thread that runs fn(arg), with all signals blocked that a thread may block. 0, or -errno; *thread is for
- * coir__host_thread_join. */
+/* Start an OS thread that runs fn(arg), with all signals blocked that a thread may block. 0, or
+ * -errno; *thread is for coir__host_thread_join. */
 COIR_HIDDEN int coir__host_thread_start(uintptr_t *thread, void (*fn)(void *), void *arg);
 
 /* Wait until the thread has ended and its resources are free. */
 COIR_HIDDEN void coir__host_thread_join(uintptr_t thread);
 
-/* The thread that will run w, about to run its first fiber, and after its last one: thread-wide things such as the
- * alternate signal stack. enter: 0, or -errno. */
+/* The thread that will run w, about to run its first fiber, and after its last one: thread-wide
+ * things such as the alternate signal stack. enter: 0, or -errno. */
 COIR_HIDDEN int coir__host_worker_enter(struct coir__worker *w);
 COIR_HIDDEN void coir__host_worker_leave(struct coir__worker *w);
 
-/* For plain threads: the runtime to use, started if there is none. Until coir__host_runtime_leave it does not end.
- * 0, or -errno. */
+/* For plain threads: the runtime to use, started if there is none. Until coir__host_runtime_leave
+ * it does not end. 0, or -errno. */
 COIR_HIDDEN int coir__host_runtime_enter(struct coir__runtime **rt);
 /* The same for one known from before: false when it is ending, and then it was not entered. */
 COIR_HIDDEN bool coir__host_runtime_reenter(struct coir__runtime *rt);
@@ -39,7 +40,8 @@ COIR_HIDDEN void coir__host_runtime_leave(struct coir__runtime *rt);
 /* The calling plain thread's deadline. */
 COIR_HIDDEN int64_t coir__host_thread_deadline(void);
 
-/* This thread's state of the C++ unwinder: what __cxa_get_globals() points at, NULL when the process has no C++. */
+/* This thread's state of the C++ unwinder: what __cxa_get_globals() points at, NULL when the
+ * process has no C++. */
 struct coir__unwinder {
     void *caught;
     unsigned uncaught;

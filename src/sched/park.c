@@ -1,9 +1,10 @@
 /* sched/park.c - leaving one fiber for the next: the only caller of the switch.
  * SPDX-License-Identifier: MIT
  *
- * A fiber that parks goes straight to the next ready one. Only after COIR__TICK_FIBERS of them, or when none is left, does
- * it go to the worker's loop, which is itself something to switch to. A fresh fiber gets its stack here; and when a fiber
- * has ended and the next one is fresh, that one runs on the same stack, still warm, without a switch. */
+ * A fiber that parks goes straight to the next ready one. Only after COIR__TICK_FIBERS of them, or
+ * when none is left, does it go to the worker's loop, which is itself something to switch to. A
+ * fresh fiber gets its stack here; and when a fiber has ended and the next one is fresh, that one
+ * runs on the same stack, still warm, without a switch. */
 #include "park.h"
 
 #include "runtime.h"
@@ -20,7 +21,8 @@ static bool next_round(struct coir__worker *w)
     return w->round_left > 0;
 }
 
-/* The next fiber, by turns: what is in one queue now, then what is in the other. NULL: back to the loop. */
+/* The next fiber, by turns: what is in one queue now, then what is in the other. NULL: back to the
+ * loop. */
 static inline struct coir__fiber *pick(struct coir__worker *w)
 {
     if (__builtin_expect(--w->budget < 0, 0))
@@ -31,6 +33,19 @@ static inline struct coir__fiber *pick(struct coir__worker *w)
     return coir__runq_pop(w->turn);
 }
 
+static bool is_fresh(struct coir__fiber *f)
+{
+    return atomic_load_explicit(&f->state, memory_order_relaxed) == COIR__FRESH;
+}
+
+/* What begins on s: kept there, since the record has no room for it once it is started. */
+static void enter(struct coir__fiber *f, struct coir__stack *s)
+{
+    s->fn = f->fn;
+    s->arg = f->arg;
+    f->stack = s;
+}
+
 /* Give a fresh fiber its stack. */
 static bool bind(struct coir__worker *w, struct coir__fiber *f)
 {
@@ -38,13 +53,15 @@ static bool bind(struct coir__worker *w, struct coir__fiber *f)
     if (!s)
         return false;
     coir__san_stack_bind(s);
-    f->stack = s;
+    enter(f, s);
     f->sp = coir__arch_init(coir__stack_top(s), coir__fiber_main);
     return true;
 }
 
-/* Without a stack a fresh fiber waits, and the rest of its queue behind it, until one is free; spawn fails meanwhile. */
-static __attribute__((noinline)) struct coir__fiber *starve(struct coir__worker *w, struct coir__fiber *f)
+/* Without a stack a fresh fiber waits, and the rest of its queue behind it, until one is free;
+ * spawn fails meanwhile. */
+static __attribute__((noinline)) struct coir__fiber *starve(struct coir__worker *w,
+                                                            struct coir__fiber *f)
 {
     w->starved = f;
     atomic_store_explicit(&w->starving, 1, memory_order_relaxed);
@@ -60,21 +77,96 @@ void coir__unstarve(struct coir__worker *w)
         return;
     w->starved = NULL;
     atomic_store_explicit(&w->starving, 0, memory_order_relaxed);
+    coir__fiber_state_set(f, COIR__READY);
     coir__runq_push(&w->ready, f);
 }
 
-/* What switching between these two has to do besides: the slow path of fibers with floating-point control bits or a
- * thread pointer of their own. Returns the thread pointer to load. */
-static __attribute__((noinline)) uintptr_t leave_special(struct coir__worker *w, struct coir__fiber *f,
-                                                         struct coir__fiber *next, uint64_t *fpu)
+/* What a fiber that leaves keeps on its own stack until it comes back. */
+struct left {
+    struct coir__unwinder unwinder;
+    uint64_t fpu;
+    uintptr_t tp;
+    void *fake;
+};
+
+/* The two ends of a switch; from NULL: no switch. */
+struct ends {
+    struct coir__fiber *from, *to;
+};
+
+/* What switching between these two has to do besides: the slow path of fibers with floating-point
+ * control bits or a thread pointer of their own. */
+static __attribute__((noinline)) void leave_special(struct coir__worker *w, struct coir__fiber *f,
+                                                    struct coir__fiber *next, struct left *left)
 {
     if (f->flags & COIR__SAVES_FPU) {
-        *fpu = coir__arch_fpu_save();
+        left->fpu = coir__arch_fpu_save();
         coir__arch_fpu_load(w->fpu_default);
     }
     if (next->flags & COIR__OWNS_TP)
-        return next->thread_pointer;
-    return f->flags & COIR__OWNS_TP ? w->thread_pointer : 0;
+        left->tp = coir__fiber_more(next)->thread_pointer;
+    else if (f->flags & COIR__OWNS_TP)
+        left->tp = w->thread_pointer;
+}
+
+/* Everything is decided: put it in order for the switch. */
+static inline __attribute__((always_inline)) struct ends
+depart(struct coir__worker *w, struct coir__fiber *f, struct coir__fiber *next, enum coir__why why,
+       void (*after)(void *), void *arg, struct left *left)
+{
+    f->why = (uint8_t)why;
+    f->parked_tick = w->tick;
+    coir__fiber_state_set(f, why == COIR__WHY_YIELD ? COIR__READY : COIR__PARKED);
+    coir__fiber_state_set(next, COIR__RUNNING);
+    w->current = next;
+    if (after) {
+        w->after = after;
+        w->after_arg = arg;
+    }
+    if (w->unwinder)
+        left->unwinder = *w->unwinder;
+    coir__san_leave(w, next, &left->fake, why == COIR__WHY_END);
+    return (struct ends){ f, next };
+}
+
+static __attribute__((noinline)) COIR__UNSANITIZED struct ends
+leave_slowly(enum coir__why why, void (*after)(void *), void *arg, struct left *left)
+{
+    struct coir__worker *w = coir__worker_self();
+    struct coir__fiber *f = w->current;
+    struct coir__fiber *next = w->chosen ? w->chosen : pick(w);
+    w->chosen = NULL;
+    if (next && is_fresh(next) && !bind(w, next))
+        next = starve(w, next);
+    if (!next)
+        next = &w->loop;
+    if (next == f)
+        return (struct ends){ NULL, NULL }; /* it yielded, and is alone */
+    if ((f->flags | next->flags) & COIR__SPECIAL)
+        leave_special(w, f, next, left);
+    return depart(w, f, next, why, after, arg, left);
+}
+
+/* The usual case, from one started fiber to the next in the ring, needs no call: so this function
+ * saves no registers, nor does coir__park, which has none in use over the switch. */
+static __attribute__((noinline)) COIR__UNSANITIZED struct ends
+leave(enum coir__why why, void (*after)(void *), void *arg, struct left *left)
+{
+    struct coir__worker *w = coir__worker_self();
+    struct coir__fiber *f = w->current;
+    struct coir__runq *q = w->turn;
+    left->tp = 0;
+    if (__builtin_expect(w->budget <= 0 || !w->round_left || q->head == q->tail || w->chosen, 0))
+        return leave_slowly(why, after, arg, left);
+    struct coir__fiber *next = q->ring[q->head % COIR__RUNQ_CAP];
+    if (__builtin_expect(is_fresh(next) || next == f || ((f->flags | next->flags) & COIR__SPECIAL),
+                         0))
+        return leave_slowly(why, after, arg, left);
+    w->budget--;
+    w->round_left--;
+    q->head++;
+    coir__runq_fetch_ahead(q);
+    return depart(w, f, next, why, after, arg, left);
 }
 
 /* What every arrival begins with: the wish of the fiber that was left. */
@@ -87,50 +179,25 @@ static inline void arrive(struct coir__worker *w)
     }
 }
 
-__attribute__((noinline)) COIR__UNSANITIZED void coir__park(enum coir__why why, void (*after)(void *),
-                                                            void *arg)
+static inline void come_back(struct coir__worker *w, const struct left *left)
 {
-    struct coir__worker *w = coir__worker_self();
-    struct coir__fiber *f = w->current;
-    struct coir__fiber *next = w->chosen;
-    if (__builtin_expect(!next, 1))
-        next = pick(w);
-    w->chosen = NULL;
-    if (__builtin_expect(next && !next->sp, 0) && !bind(w, next))
-        next = starve(w, next);
-    if (!next)
-        next = &w->loop;
-    if (next == f)
-        return; /* it yielded, and is alone */
-
-    f->why = (uint8_t)why;
-    f->parked_tick = w->tick;
-    coir__fiber_state_set(f, why == COIR__WHY_YIELD ? COIR__READY : COIR__PARKED);
-    coir__fiber_state_set(next, COIR__RUNNING);
-    w->current = next;
-    w->after = after;
-    w->after_arg = arg;
-    coir__count(&w->counters.switches, 1);
-
-    struct coir__unwinder unwinder = { 0 };
-    uint64_t fpu = 0;
-    uintptr_t tp = 0;
-    void *fake = NULL;
+    coir__san_arrive(w, left->fake);
     if (w->unwinder)
-        unwinder = *w->unwinder;
-    if (__builtin_expect((f->flags | next->flags) & COIR__SPECIAL, 0))
-        tp = leave_special(w, f, next, &fpu);
-    coir__san_leave(w, next, &fake, why == COIR__WHY_END);
-
-    coir__arch_switch(&f->sp, &next->sp, tp);
-
-    w = coir__worker_self();
-    coir__san_arrive(w, fake);
-    if (w->unwinder)
-        *w->unwinder = unwinder;
+        *w->unwinder = left->unwinder;
     if (__builtin_expect(w->current->flags & COIR__SAVES_FPU, 0))
-        coir__arch_fpu_load(fpu);
+        coir__arch_fpu_load(left->fpu);
     arrive(w);
+}
+
+__attribute__((noinline)) COIR__UNSANITIZED void coir__park(enum coir__why why,
+                                                            void (*after)(void *), void *arg)
+{
+    struct left left;
+    struct ends ends = leave(why, after, arg, &left);
+    if (__builtin_expect(!ends.from, 0))
+        return;
+    coir__arch_switch(&ends.from->sp, &ends.to->sp, left.tp);
+    come_back(coir__worker_self(), &left);
 }
 
 void coir__yield(void)
@@ -145,6 +212,8 @@ void coir__run_fibers(struct coir__worker *w)
 {
     w->budget = COIR__TICK_FIBERS;
     coir__park(COIR__WHY_IDLE, NULL, NULL);
+    coir__count(&w->counters.switches,
+                (uint64_t)(COIR__TICK_FIBERS - (w->budget > 0 ? w->budget : 0)));
 }
 
 void coir__wake(struct coir__fiber *f)
@@ -164,14 +233,14 @@ static void end_apart(void *arg)
     struct coir__fiber *f = arg;
     struct coir__worker *w = coir__worker_self();
     struct coir__stack *s = f->stack;
-    f->stack = NULL;
+    f->arg = s->arg;
     coir__san_stack_clean(s);
     coir__stack_free(w, s);
     coir__fiber_end(w, f);
 }
 
-/* A fiber that may go on on the stack of f, which has ended there: fresh, of the same size, nothing special. Whatever else
- * was next is left in w->chosen. */
+/* A fiber that may go on on the stack of f, which has ended there: fresh, of the same size, nothing
+ * special. Whatever else was next is left in w->chosen. */
 static struct coir__fiber *next_here(struct coir__worker *w, struct coir__fiber *f)
 {
     struct coir__fiber *next = w->starved;
@@ -184,7 +253,7 @@ static struct coir__fiber *next_here(struct coir__worker *w, struct coir__fiber 
         }
     }
     next = pick(w);
-    if (next && plain && !next->sp && next->stack_class == f->stack_class &&
+    if (next && plain && is_fresh(next) && next->stack_class == f->stack_class &&
         !(next->flags & COIR__SPECIAL))
         return next;
     w->chosen = next ? next : &w->loop;
@@ -200,21 +269,21 @@ COIR__UNSANITIZED void coir__fiber_main(void)
         struct coir__fiber *f = w->current;
         if (w->unwinder)
             *w->unwinder = (struct coir__unwinder){ 0 };
-        void *result = f->fn(f->arg);
+        struct coir__stack *s = f->stack;
+        void *result = s->fn(s->arg);
         w = coir__worker_self();
         if (result == COIR__FAILED)
-            f->error = coir__host_errno();
-        f->arg = result;
+            coir__fiber_more(f)->error = coir__host_errno();
 
         struct coir__fiber *next = next_here(w, f);
-        if (!next)
+        if (!next) {
+            s->arg = result;
             coir__park(COIR__WHY_END, end_apart, f); /* does not return */
-        struct coir__stack *s = f->stack;
-        f->stack = NULL;
-        next->stack = s;
+        }
+        enter(next, s);
         coir__fiber_state_set(next, COIR__RUNNING);
         w->current = next;
-        coir__count(&w->counters.switches, 1);
+        f->arg = result;
         coir__fiber_end(w, f);
     }
 }

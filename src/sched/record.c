@@ -1,11 +1,13 @@
 /* sched/record.c - the memory of fiber records: dense slabs, magazines per worker, a depot for all.
  * SPDX-License-Identifier: MIT
  *
- * A magazine is a list of free records. A worker has two and exchanges them whole with the depot, so its lock is taken once
- * in COIR__RECORD_MAGAZINE records, whatever the order of alloc and free.
- * Holds     A record is never anything but a record, and its slab is never unmapped: a late look at it reads a record.
- * Handles   are stale once the generation has moved on. It moves when a record is freed; when a whole slab is given back to
- *           the kernel its records read generation 0, which no handle has, and begin anew at `seed`, which moved on too.
+ * A magazine is a list of free records. A worker has two and exchanges them whole with the depot,
+ * so its lock is taken once in COIR__RECORD_MAGAZINE records, whatever the order of alloc and free.
+ * Holds     A record is never anything but a record, and its slab is never unmapped: a late look at
+ *           it reads a record.
+ * Handles   are stale once the generation has moved on. It moves when a record is freed; when a
+ *           whole slab is given back to the kernel its records read generation 0, which no handle
+ *           has, and begin anew at `seed`, which moved on too.
  * Callers   any thread. The magazines are their workers' own. */
 #include "fiber.h"
 #include "runtime.h"
@@ -13,18 +15,28 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
-enum { SLAB_BYTES = 1 << 20, SLAB_RECORDS = SLAB_BYTES / sizeof(struct coir__fiber), SLABS_MAX = 1 << 16,
-       CARVE = 4096 / sizeof(struct coir__fiber) };
+enum {
+    SLAB_RECORDS = COIR__RECORD_SLAB_BYTES / 2 / sizeof(struct coir__fiber), /* 16 Ki */
+    SLABS_MAX = 1 << 16,                                                     /* a billion fibers */
+    CARVE = 4096 / sizeof(struct coir__fiber),
+};
 
 static struct {
     _Atomic uint8_t lock;
-    uint16_t seed;                             /* the generation that fresh records begin with */
-    struct coir__fiber *magazines;             /* linked through the first record's mail_next */
-    struct coir__fiber *unused, *unused_end;   /* of the newest slab */
-    uint32_t reuse;                            /* slabs below slabs_len that are all unused again, from here on */
+    uint16_t seed;                           /* the generation that fresh records begin with */
+    struct coir__fiber *magazines;           /* linked through the first record's arg */
+    struct coir__fiber *unused, *unused_end; /* of the newest slab */
+    uint32_t reuse; /* slabs below slabs_len that are all unused again, from here on */
     _Atomic uint32_t slabs_len;
-    struct coir__fiber *slabs[SLABS_MAX];      /* 64 Ki slabs of 8 Ki records: 537 million fibers */
+    struct coir__fiber *slabs[SLABS_MAX];
 } depot = { .seed = 1 };
+
+static struct coir__fiber *map_slab(void)
+{
+    long at = coir__sys(SYS_mmap, NULL, COIR__RECORD_SLAB_BYTES, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return at < 0 && at > -4096 ? NULL : (struct coir__fiber *)at;
+}
 
 /* A slab nobody uses: one that was given back, or a new one. */
 static struct coir__fiber *next_slab(void)
@@ -32,16 +44,13 @@ static struct coir__fiber *next_slab(void)
     uint32_t len = atomic_load_explicit(&depot.slabs_len, memory_order_relaxed);
     if (depot.reuse < len)
         return depot.slabs[depot.reuse++];
-    if (len == SLABS_MAX)
+    struct coir__fiber *slab = len < SLABS_MAX ? map_slab() : NULL;
+    if (!slab)
         return NULL;
-    long at = coir__sys(SYS_mmap, NULL, SLAB_BYTES, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (at < 0 && at > -4096)
-        return NULL;
-    depot.slabs[len] = (struct coir__fiber *)at;
+    depot.slabs[len] = slab;
     depot.reuse = len + 1;
     atomic_store_explicit(&depot.slabs_len, len + 1, memory_order_release);
-    return depot.slabs[len];
+    return slab;
 }
 
 /* A page of records that were never used, as a magazine. */
@@ -69,8 +78,8 @@ static struct coir__fiber *depot_take(uint32_t *len)
     coir__spin_lock(&depot.lock);
     struct coir__fiber *first = depot.magazines;
     if (first) {
-        depot.magazines = (struct coir__fiber *)first->mail_next;
-        *len = (uint32_t)first->error;
+        depot.magazines = first->arg;
+        *len = first->parked_tick;
     } else {
         first = carve(len);
     }
@@ -80,9 +89,9 @@ static struct coir__fiber *depot_take(uint32_t *len)
 
 static void depot_put(struct coir__fiber *first, uint32_t len)
 {
-    first->error = (int32_t)len;
+    first->parked_tick = len;
     coir__spin_lock(&depot.lock);
-    first->mail_next = (uintptr_t)depot.magazines;
+    first->arg = depot.magazines;
     depot.magazines = first;
     coir__spin_unlock(&depot.lock);
 }
@@ -153,7 +162,8 @@ void coir__record_flush(struct coir__worker *w)
     w->records_len = 0;
 }
 
-void coir__record_each(struct coir__runtime *rt, void (*fn)(struct coir__fiber *, void *), void *arg)
+void coir__record_each(struct coir__runtime *rt, void (*fn)(struct coir__fiber *, void *),
+                       void *arg)
 {
     uint32_t len = atomic_load_explicit(&depot.slabs_len, memory_order_acquire);
     for (uint32_t i = 0; i < len; i++)
@@ -169,7 +179,7 @@ void coir__record_trim(void)
     coir__spin_lock(&depot.lock);
     uint32_t len = atomic_load_explicit(&depot.slabs_len, memory_order_relaxed);
     for (uint32_t i = 0; i < len; i++)
-        coir__sys(SYS_madvise, depot.slabs[i], SLAB_BYTES, MADV_DONTNEED);
+        coir__sys(SYS_madvise, depot.slabs[i], COIR__RECORD_SLAB_BYTES, MADV_DONTNEED);
     depot.magazines = depot.unused = depot.unused_end = NULL;
     depot.reuse = 0;
     depot.seed = depot.seed >= UINT16_MAX / 2 ? 1 : (uint16_t)(depot.seed + 257);

@@ -1,10 +1,13 @@
-/* sched/runq.h - fibers that may run, first in, first out: a ring, and behind it a list through the records.
+/* sched/runq.h - fibers that may run, first in, first out: a ring, and behind it a list through the
+ * records.
  * SPDX-License-Identifier: MIT
  *
  * Callers   the owning worker only.
- * Holds     (1) tail - head <= RUNQ_CAP.  (2) The list is empty or the ring was full when it began: everything in the ring
- *           is older than everything in the list.  (3) A fiber is in at most one queue.
- * A ring, because the next records can be fetched ahead of time; a list behind it, because a wake may not fail. */
+ * Holds     (1) tail - head <= RUNQ_CAP. (2) The list is empty or the ring was full when it began:
+ *           everything in the ring is older than everything in the list. (3) A fiber is in at most
+ *           one queue.
+ * A ring, because the next records can be fetched ahead of time; a list behind it, because a wake
+ * may not fail. */
 #ifndef COIR_SCHED_RUNQ_H
 #define COIR_SCHED_RUNQ_H
 
@@ -50,6 +53,15 @@ static inline void coir__runq_refill(struct coir__runq *q)
     }
 }
 
+/* The record twice as far ahead, and the stack top of the one that was fetched so before. */
+static inline void coir__runq_fetch_ahead(const struct coir__runq *q)
+{
+    if (q->tail - q->head > 2 * COIR__RUNQ_AHEAD) {
+        __builtin_prefetch(q->ring[(q->head + 2 * COIR__RUNQ_AHEAD) % COIR__RUNQ_CAP], 1);
+        __builtin_prefetch(q->ring[(q->head + COIR__RUNQ_AHEAD) % COIR__RUNQ_CAP]->sp, 1);
+    }
+}
+
 /* The oldest, or NULL. */
 static inline struct coir__fiber *coir__runq_pop(struct coir__runq *q)
 {
@@ -59,11 +71,7 @@ static inline struct coir__fiber *coir__runq_pop(struct coir__runq *q)
         coir__runq_refill(q);
     }
     struct coir__fiber *f = q->ring[q->head++ % COIR__RUNQ_CAP];
-    /* The record twice as far ahead, the stack top of the one that was fetched so before. */
-    if (q->tail - q->head > 2 * COIR__RUNQ_AHEAD) {
-        __builtin_prefetch(q->ring[(q->head + 2 * COIR__RUNQ_AHEAD) % COIR__RUNQ_CAP], 1);
-        __builtin_prefetch(q->ring[(q->head + COIR__RUNQ_AHEAD) % COIR__RUNQ_CAP]->sp, 1);
-    }
+    coir__runq_fetch_ahead(q);
     return f;
 }
 

@@ -1,9 +1,10 @@
 /* sched/runtime.c - starting the workers, and ending them when nothing is left to do.
  * SPDX-License-Identifier: MIT
  *
- * The end, in order: fn has returned (main_ended); no fiber that somebody may join is left (quiet); plain threads are shut
- * out, detached fibers cancelled (draining); all have ended, or their time is up (stopping): the loops end, the ops in
- * flight are ended and awaited, threads joined, memory freed. */
+ * The end, in order: fn has returned (main_ended); no fiber that somebody may join is left (quiet);
+ * plain threads are shut out, detached fibers cancelled (draining); all have ended, or their time
+ * is up (stopping): the loops end, the ops in flight are ended and awaited, threads joined, memory
+ * freed. */
 #include "runtime.h"
 
 #include "stack.h"
@@ -65,8 +66,9 @@ unset:
     return err;
 }
 
-/* Nothing may outlive this thread that refers to it: not the ops of fibers that will never run again (completing them
- * touches the fibers' stacks, which therefore stay), nor what plain threads still brought in. */
+/* Nothing may outlive this thread that refers to it: not the ops of fibers that will never run
+ * again (completing them touches the fibers' stacks, which therefore stay), nor what plain threads
+ * still brought in. */
 static void worker_leave(struct coir__worker *w)
 {
     const struct coir__engine *engine = w->rt->config.engine;
@@ -160,11 +162,13 @@ static void reset(struct coir__runtime *rt)
 int coir__runtime_start(struct coir__runtime *rt, const struct coir__config *config, bool here)
 {
     reset(rt);
+    coir__arch_probe();
     rt->config = *config;
     rt->workers = map_workers(rt);
     if (!rt->workers)
         return -ENOMEM;
     for (unsigned i = 0; i < config->workers; i++) {
+        rt->workers[i].self = &rt->workers[i];
         rt->workers[i].rt = rt;
         rt->workers[i].index = i;
     }
@@ -199,7 +203,8 @@ static uint64_t total(struct coir__runtime *rt, size_t offset)
 
 #define TOTAL(rt, field) total(rt, offsetof(struct coir__counters, field))
 
-/* All counters only grow, and ends are read before spawns: equal sums mean that there was a moment without fibers. */
+/* All counters only grow, and ends are read before spawns: equal sums mean that there was a moment
+ * without fibers. */
 bool coir__runtime_quiet(struct coir__runtime *rt, bool detached_too)
 {
     uint64_t ended = TOTAL(rt, ended);
@@ -267,8 +272,8 @@ static void *run_first(void *arg)
     return NULL;
 }
 
-/* What is still there when the loops have ended: unjoined results, and fibers that will never run again. The latter's
- * records and stacks stay: others may still hold pointers to them. */
+/* What is still there when the loops have ended: unjoined results, and fibers that will never run
+ * again. The latter's records and stacks stay: others may still hold pointers to them. */
 static void forget(struct coir__fiber *f, void *arg)
 {
     (void)arg;
@@ -281,7 +286,11 @@ static void forget(struct coir__fiber *f, void *arg)
 int coir__runtime_run(struct coir__runtime *rt, void (*fn)(void *), void *arg)
 {
     struct first first = { fn, arg };
-    struct coir__spawn how = { .fn = run_first, .arg = &first, .name = "main", .stack_class = -1, .deadline_ns = COIR__NEVER };
+    struct coir__spawn how = { .fn = run_first,
+                               .arg = &first,
+                               .name = "main",
+                               .stack_class = -1,
+                               .deadline_ns = COIR__NEVER };
     struct coir__fiber *f = NULL;
     int err = coir__spawn(rt, &how, &f);
     if (err == 0) {

@@ -1,8 +1,8 @@
 /* sched/runtime.h - a set of workers, from start to stop.
  * SPDX-License-Identifier: MIT
  *
- * There are at most two: that of coir_run, and the one that starts by itself for plain threads. Everything that is not the
- * runtime's is a worker's; records and stacks are shared by both. */
+ * There are at most two: that of coir_run, and the one that starts by itself for plain threads.
+ * Everything that is not the runtime's is a worker's; records and stacks are shared by both. */
 #ifndef COIR_SCHED_RUNTIME_H
 #define COIR_SCHED_RUNTIME_H
 
@@ -29,21 +29,24 @@ struct coir__runtime {
     _Atomic uint32_t next_worker; /* round robin of spawns from outside */
     _Atomic uint32_t visitors;    /* plain threads inside spawn */
     _Atomic uint64_t spawned_outside, spawned_outside_detached, detached_later;
-    int64_t drain_until_ns;       /* worker 0, once draining */
+    int64_t drain_until_ns; /* worker 0, once draining */
 };
 
-/* Start the workers; worker 0 runs on the calling thread (which then calls coir__runtime_run) if here, else on a thread
- * of its own. 0, or -errno and nothing is left running. */
-COIR_HIDDEN int coir__runtime_start(struct coir__runtime *rt, const struct coir__config *config, bool here);
+/* Start the workers; worker 0 runs on the calling thread (which then calls coir__runtime_run) if
+ * here, else on a thread of its own. 0, or -errno and nothing is left running. */
+COIR_HIDDEN int coir__runtime_start(struct coir__runtime *rt, const struct coir__config *config,
+                                    bool here);
 
-/* coir_run's caller becomes worker 0: run fn(arg) as a fiber until everything has ended, then stop and free. */
+/* coir_run's caller becomes worker 0: run fn(arg) as a fiber until everything has ended, then stop
+ * and free. */
 COIR_HIDDEN int coir__runtime_run(struct coir__runtime *rt, void (*fn)(void *), void *arg);
 
 /* Have all fibers that are not detached ended? Exact only when nobody else can spawn. */
 COIR_HIDDEN bool coir__runtime_quiet(struct coir__runtime *rt, bool detached_too);
 
 /* What a worker's loop does about the end of the runtime, once fn has returned. */
-COIR_HIDDEN void coir__runtime_wind_down(struct coir__runtime *rt, struct coir__worker *w, int64_t now_ns);
+COIR_HIDDEN void coir__runtime_wind_down(struct coir__runtime *rt, struct coir__worker *w,
+                                         int64_t now_ns);
 
 /* Kick every worker. */
 COIR_HIDDEN void coir__runtime_kick(struct coir__runtime *rt);
@@ -57,16 +60,22 @@ struct coir__spawn {
     int64_t deadline_ns;
 };
 /* rt: where to, for a plain thread. -errno: ENOMEM, EAGAIN. */
-COIR_HIDDEN int coir__spawn(struct coir__runtime *rt, const struct coir__spawn *how, struct coir__fiber **fiber);
+COIR_HIDDEN int coir__spawn(struct coir__runtime *rt, const struct coir__spawn *how,
+                            struct coir__fiber **fiber);
+
+/* The usual case: from a fiber of w, without attributes. NULL: no memory. */
+COIR_HIDDEN struct coir__fiber *coir__spawn_plain(struct coir__worker *w, void *(*fn)(void *),
+                                                  void *arg);
 
 /* -errno as in coir/fiber.h. Success: *result and *error are the fiber's. */
-COIR_HIDDEN int coir__join(void *handle, int64_t deadline_ns, void **result, int *error);
+COIR_HIDDEN int coir__join(void *handle, void **result, int *error);
 COIR_HIDDEN int coir__detach(void *handle);
 COIR_HIDDEN int coir__cancel(void *handle);
 /* The calling fiber sleeps until that moment: 0, or -errno. */
 COIR_HIDDEN int coir__sleep_until(int64_t until_ns);
 
-/* The end of a fiber as others see it: f has returned, and its stack is no longer its own. Home worker only. */
+/* The end of a fiber as others see it: f has returned, and its stack is no longer its own. Home
+ * worker only. */
 COIR_HIDDEN void coir__fiber_end(struct coir__worker *w, struct coir__fiber *f);
 /* Mail for f has arrived on its home worker. */
 COIR_HIDDEN void coir__fiber_mail(struct coir__worker *w, struct coir__fiber *f);

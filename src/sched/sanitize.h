@@ -1,5 +1,6 @@
-/* sched/sanitize.h - everything AddressSanitizer, ThreadSanitizer and valgrind have to be told about stacks that are
- * switched by hand and about memory that the kernel fills. Nothing in a build without them.
+/* sched/sanitize.h - everything AddressSanitizer, ThreadSanitizer and valgrind have to be told
+ * about stacks that are switched by hand and about memory that the kernel fills. Nothing in a build
+ * without them.
  * SPDX-License-Identifier: MIT */
 #ifndef COIR_SCHED_SANITIZE_H
 #define COIR_SCHED_SANITIZE_H
@@ -34,8 +35,8 @@
 #include <valgrind/memcheck.h>
 #endif
 
-/* For functions that leave one stack and go on on another: TSan's own record of calls must not see half of them. Clang's
- * no_sanitize("thread") still emits the calls at function entry and exit. */
+/* For functions that leave one stack and go on on another: TSan's own record of calls must not see
+ * half of them. Clang's no_sanitize("thread") still emits the calls at function entry and exit. */
 #if defined(COIR__TSAN) && defined(__clang__)
 #define COIR__UNSANITIZED __attribute__((disable_sanitizer_instrumentation))
 #elif defined(COIR__TSAN)
@@ -90,7 +91,8 @@ static inline void coir__san_loop_begin(struct coir__worker *w)
     (void)w;
 }
 
-/* Right before the switch to f. *fake keeps ASan's word about the stack we leave; gone: nobody returns to it. */
+/* Right before the switch to f. *fake keeps ASan's word about the stack we leave; gone: nobody
+ * returns to it. */
 static inline void COIR__UNSANITIZED coir__san_leave(struct coir__worker *w, struct coir__fiber *f,
                                                      void **fake, bool gone)
 {
@@ -105,7 +107,8 @@ static inline void COIR__UNSANITIZED coir__san_leave(struct coir__worker *w, str
     (void)w, (void)f, (void)fake, (void)gone;
 }
 
-/* Right after it, on the other side. The first arrival of all comes from the loop: it tells the loop's own bounds. */
+/* Right after it, on the other side. The first arrival of all comes from the loop: it tells the
+ * loop's own bounds. */
 static inline void coir__san_arrive(struct coir__worker *w, void *fake)
 {
 #ifdef COIR__ASAN
@@ -129,8 +132,8 @@ static inline void coir__san_written(const void *p, size_t bytes)
     (void)p, (void)bytes;
 }
 
-/* Data that one fiber hands to the kernel may reach another through it, which orders the two. TSan does not see that: the
- * system calls are raw. */
+/* Data that one fiber hands to the kernel may reach another through it, which orders the two. TSan
+ * does not see that: the system calls are raw. */
 static inline void coir__san_to_kernel(void *sync)
 {
 #ifdef COIR__TSAN

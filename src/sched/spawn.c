@@ -1,8 +1,9 @@
 /* sched/spawn.c - the life of a fiber as others see it: spawn, end, join, detach, cancel.
  * SPDX-License-Identifier: MIT
  *
- * Who frees the record: the joiner; when detached, whoever comes last of the end and coir_detach, decided under the record's
- * lock. A record that is still in an inbox is freed by the reader of that inbox (COIR__MAIL_FREE). */
+ * Who frees the record: the joiner; when detached, whoever comes last of the end and coir_detach,
+ * decided under the record's lock. A record that is still in an inbox is freed by the reader of
+ * that inbox (COIR__MAIL_FREE). */
 #include "runtime.h"
 #include "wait.h"
 
@@ -16,12 +17,14 @@ static void free_record(struct coir__worker *w, struct coir__fiber *f)
         coir__record_free(w, f);
 }
 
-static void name(struct coir__fiber *f, const char *from)
+static void set_name(struct coir__fiber *f, const char *from)
 {
+    char *name = coir__fiber_more(f)->name;
     size_t i = 0;
-    for (; from && from[i] && i < COIR__NAME_BYTES - 1; i++)
-        f->name[i] = from[i];
-    f->name[i] = 0;
+    for (; from[i] && i < COIR__NAME_BYTES - 1; i++)
+        name[i] = from[i];
+    name[i] = 0;
+    f->flags |= COIR__NAMED;
 }
 
 /* Count a fiber that now belongs to rt, before it can be seen. */
@@ -33,13 +36,45 @@ static void count_spawn(struct coir__runtime *rt, struct coir__worker *w, bool d
         atomic_fetch_add(detached ? &rt->spawned_outside_detached : &rt->spawned_outside, 1);
 }
 
-/* Where a new fiber goes: the spawner's own queue, or, from outside and with COIR_SPREAD, the next worker's. */
+/* Where a new fiber goes: the spawner's own queue, or, from outside and with COIR_SPREAD, the next
+ * worker's. */
 static struct coir__worker *place(struct coir__runtime *rt, struct coir__worker *w, unsigned flags)
 {
     if (w && (!(flags & COIR__SPREAD) || rt->config.workers == 1))
         return w;
     return &rt->workers[atomic_fetch_add_explicit(&rt->next_worker, 1, memory_order_relaxed) %
                         rt->config.workers];
+}
+
+/* What every new record gets. */
+static inline void begin(struct coir__fiber *f, struct coir__worker *home, void *(*fn)(void *),
+                         void *arg, int64_t deadline_ns, unsigned stack_class, unsigned flags)
+{
+    f->home = home;
+    f->fn = fn;
+    f->arg = arg;
+    f->deadline_ns = deadline_ns;
+    f->joiner = NULL;
+    atomic_store_explicit(&f->cancelled, 0, memory_order_relaxed);
+    f->detached = (flags & COIR__DETACHED_AT_SPAWN) != 0;
+    f->done = false;
+    f->stack_class = (uint8_t)stack_class;
+    f->flags = (uint8_t)flags;
+    f->shields = 0;
+    coir__fiber_state_set(f, COIR__FRESH);
+}
+
+struct coir__fiber *coir__spawn_plain(struct coir__worker *w, void *(*fn)(void *), void *arg)
+{
+    if (atomic_load_explicit(&w->starving, memory_order_relaxed))
+        return NULL;
+    struct coir__fiber *f = coir__record_alloc(w);
+    if (!f)
+        return NULL;
+    begin(f, w, fn, arg, w->current->deadline_ns, w->rt->config.stack_class, 0);
+    coir__count(&w->counters.spawned, 1);
+    coir__runq_push(&w->fresh, f);
+    return f;
 }
 
 int coir__spawn(struct coir__runtime *rt, const struct coir__spawn *how, struct coir__fiber **fiber)
@@ -53,24 +88,11 @@ int coir__spawn(struct coir__runtime *rt, const struct coir__spawn *how, struct 
     struct coir__fiber *f = coir__record_alloc(w);
     if (!f)
         return -ENOMEM;
-    bool detached = how->flags & COIR__DETACHED_AT_SPAWN;
-    f->sp = NULL;
-    f->home = home;
-    f->stack = NULL;
-    f->fn = how->fn;
-    f->arg = how->arg;
-    f->deadline_ns = how->deadline_ns;
-    f->stack_class = (uint8_t)(how->stack_class < 0 ? (int)rt->config.stack_class : how->stack_class);
-    f->flags = (uint8_t)how->flags;
-    f->wait = f->joiner = NULL;
-    f->error = 0;
-    f->detached = detached;
-    f->done = false;
-    atomic_store_explicit(&f->cancelled, 0, memory_order_relaxed);
-    f->shields = 0;
-    name(f, how->name);
-    coir__fiber_state_set(f, COIR__FRESH);
-    count_spawn(rt, w, detached);
+    begin(f, home, how->fn, how->arg, how->deadline_ns,
+          how->stack_class < 0 ? rt->config.stack_class : (unsigned)how->stack_class, how->flags);
+    if (how->name)
+        set_name(f, how->name);
+    count_spawn(rt, w, how->flags & COIR__DETACHED_AT_SPAWN);
     *fiber = f;
     if (home == w)
         coir__runq_push(&w->fresh, f);
@@ -95,8 +117,9 @@ void coir__fiber_mail(struct coir__worker *w, struct coir__fiber *f)
     if (why & COIR__MAIL_WAKE)
         coir__wake(f);
     /* After a wake the wait is over, and its stop finds that out. */
-    if (why & COIR__MAIL_CANCEL && f->wait && coir__fiber_cancelled(f))
-        f->wait->stop(f->wait, ECANCELED);
+    struct coir__waiter *wait = coir__fiber_more(f)->wait;
+    if (why & COIR__MAIL_CANCEL && wait && coir__fiber_cancelled(f))
+        wait->stop(wait, ECANCELED);
 }
 
 /* ENDED is the last that is written to a record that somebody will join: he may free it at once. */
@@ -134,35 +157,19 @@ static int take_result(struct coir__fiber *f, void **result, int *error)
 {
     while (coir__fiber_state(f) != COIR__ENDED)
         coir__arch_pause();
-    *error = f->arg == COIR__FAILED ? f->error : 0;
+    *error = f->arg == COIR__FAILED ? coir__fiber_more(f)->error : 0;
     if (result)
         *result = f->arg;
     free_record(coir__worker_self(), f);
     return 0;
 }
 
-/* 0, or why the caller may not wait. */
-static int check(struct coir__fiber *self, int64_t deadline_ns)
+static __attribute__((noinline)) int join_running(struct coir__fiber *f, void *handle,
+                                                  int64_t deadline_ns, void **result, int *error)
 {
-    if (self)
-        return coir__fiber_check(self);
-    return deadline_ns != COIR__NEVER && deadline_ns <= coir__host_now() ? -ETIMEDOUT : 0;
-}
-
-int coir__join(void *handle, int64_t deadline_ns, void **result, int *error)
-{
-    struct coir__fiber *f = coir__fiber_of(handle);
     struct coir__waiter me;
-    if (!f)
-        return -EINVAL;
+    int err;
     coir__waiter_init(&me);
-    if (f == me.fiber)
-        return -EDEADLK;
-    int err = check(me.fiber, deadline_ns);
-    if (err < 0)
-        return err;
-    if (coir__fiber_state(f) == COIR__ENDED)
-        return take_result(f, result, error);
     coir__spin_lock(&f->lock);
     if (coir__fiber_of(handle) != f || f->detached || f->joiner || !f->home) {
         coir__spin_unlock(&f->lock);
@@ -177,12 +184,42 @@ int coir__join(void *handle, int64_t deadline_ns, void **result, int *error)
     if (err == 0)
         return take_result(f, result, error);
 
-    /* Early, unless it ended in this very moment: then its waker found the claim taken, and let go under the lock. */
+    /* Early, unless it ended in this very moment: then its waker found the claim taken, and let go
+     * under the lock. */
     coir__spin_lock(&f->lock);
     f->joiner = NULL;
     bool done = f->done;
     coir__spin_unlock(&f->lock);
     return done ? take_result(f, result, error) : -err;
+}
+
+/* 0, or why the caller may not wait. */
+static inline int check(struct coir__fiber *self, int64_t *deadline_ns)
+{
+    if (!self)
+        *deadline_ns = coir__host_thread_deadline();
+    else if (coir__fiber_cancelled(self))
+        return -ECANCELED;
+    else
+        *deadline_ns = self->deadline_ns;
+    return *deadline_ns != COIR__NEVER && *deadline_ns <= coir__host_now() ? -ETIMEDOUT : 0;
+}
+
+int coir__join(void *handle, void **result, int *error)
+{
+    struct coir__fiber *self = coir__fiber_self();
+    struct coir__fiber *f = coir__fiber_of(handle);
+    int64_t deadline_ns;
+    if (__builtin_expect(!f || f->detached, 0))
+        return -EINVAL;
+    if (__builtin_expect(f == self, 0))
+        return -EDEADLK;
+    int err = check(self, &deadline_ns);
+    if (err < 0)
+        return err;
+    if (coir__fiber_state(f) == COIR__ENDED)
+        return take_result(f, result, error);
+    return join_running(f, handle, deadline_ns, result, error);
 }
 
 int coir__detach(void *handle)
@@ -200,8 +237,8 @@ int coir__detach(void *handle)
     if (!done) {
         struct coir__runtime *rt = f->home->rt;
         atomic_fetch_add(&rt->detached_later, 1);
-        /* It may have been the last that the runtime waits for. While we hold its lock it cannot end, and with it alive
-         * the workers are there. */
+        /* It may have been the last that the runtime waits for. While we hold its lock it cannot
+         * end, and with it alive the workers are there. */
         coir__worker_kick(&rt->workers[0]);
     }
     coir__spin_unlock(&f->lock);
@@ -216,7 +253,8 @@ int coir__cancel(void *handle)
     if (!f)
         return -EINVAL;
     atomic_store_explicit(&f->cancelled, 1, memory_order_relaxed);
-    /* By mail also on its own worker: it is handled while the fiber is parked, in the loop, never from within a call. */
+    /* By mail also on its own worker: it is handled while the fiber is parked, in the loop, never
+     * from within a call. */
     coir__worker_mail_fiber(f, COIR__MAIL_CANCEL);
     return 0;
 }
@@ -229,6 +267,7 @@ int coir__sleep_until(int64_t until_ns)
     if (err < 0)
         return err;
     bool bounded = me.fiber->deadline_ns < until_ns;
-    err = coir__waiter_wait(&me, COIR__WHY_SLEEP, bounded ? me.fiber->deadline_ns : until_ns, NULL, NULL);
+    err = coir__waiter_wait(&me, COIR__WHY_SLEEP, bounded ? me.fiber->deadline_ns : until_ns, NULL,
+                            NULL);
     return err == ETIMEDOUT && !bounded ? 0 : -err;
 }

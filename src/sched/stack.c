@@ -1,12 +1,12 @@
 /* sched/stack.c - the slabs, the depot and the workers' caches of stacks.
  * SPDX-License-Identifier: MIT
  *
- * A slot is: unused (never touched, beyond its slab's `carved`), in use by a fiber, warm (free, with its pages; linked
- * through its head) or cold (free, without pages; a bit in its slab, since its head is gone with the page). Guards survive
- * cold.
- * A slab is mapped PROT_NONE, munlocked, then made writable: so that mlockall(MCL_FUTURE) does not populate it.
- * Trimming works by the low-water mark: the warm stacks that were never needed during the last second become cold.
- * Callers: any worker. The depot has one lock; the worker's cache of the usual class is its own. */
+ * A slot is: unused (never touched, beyond its slab's `carved`), in use by a fiber, warm (free,
+ * with its pages; linked through its head) or cold (free, without pages; a bit in its slab, since
+ * its head is gone with the page). Guards survive cold. A slab is mapped PROT_NONE, munlocked, then
+ * made writable: so that mlockall(MCL_FUTURE) does not populate it. Trimming works by the low-water
+ * mark: the warm stacks that were never needed during the last second become cold. Callers: any
+ * worker. The depot has one lock; the worker's cache of the usual class is its own. */
 #include "stack.h"
 
 #include "guard.h"
@@ -17,10 +17,10 @@
 #include <sys/syscall.h>
 
 enum {
-    SLAB_SLOTS_MAX = 4096,                     /* 1 GiB of 256 KiB stacks */
-    SLAB_SLOTS_MIN = 16,                       /* the first one, and all when memory is not overcommitted */
+    SLAB_SLOTS_MAX = 4096, /* 1 GiB of 256 KiB stacks */
+    SLAB_SLOTS_MIN = 16,   /* the first one, and all when memory is not overcommitted */
     SLABS_MAX = 1 << 15,
-    TRIM_BATCH = 256,                          /* stacks trimmed in one go: some 100 us */
+    TRIM_BATCH = 256, /* stacks trimmed in one go: some 100 us */
     WORDS = SLAB_SLOTS_MAX / 64,
 };
 static const int64_t TRIM_EVERY_NS = 1000000000;
@@ -40,7 +40,8 @@ static struct {
     struct coir__stack *warm[COIR__STACK_CLASSES];
     uint32_t warm_len[COIR__STACK_CLASSES];
     uint32_t warm_low[COIR__STACK_CLASSES]; /* the least warm_len in this second */
-    uint32_t idle[COIR__STACK_CLASSES];     /* were not needed in the last second, and are still to be trimmed */
+    uint32_t idle
+        [COIR__STACK_CLASSES]; /* were not needed in the last second, and are still to be trimmed */
     struct slab *slabs[COIR__STACK_CLASSES]; /* each an array, mapped at first use */
     uint32_t slabs_len[COIR__STACK_CLASSES];
     uint32_t cold_len[COIR__STACK_CLASSES];
@@ -50,7 +51,8 @@ static struct {
 
 int coir__stack_class(size_t bytes)
 {
-    if (bytes < coir__stack_class_bytes(0) || bytes > coir__stack_class_bytes(COIR__STACK_CLASSES - 1))
+    if (bytes < coir__stack_class_bytes(0) ||
+        bytes > coir__stack_class_bytes(COIR__STACK_CLASSES - 1))
         return -EINVAL;
     int shift = 63 - __builtin_clzl(bytes - 1) + 1;
     return shift - COIR__STACK_SHIFT_MIN;
@@ -64,7 +66,8 @@ static bool failed(long at)
 /* Map bytes at a multiple of align, unreachable. */
 static char *map_aligned(size_t bytes, size_t align)
 {
-    long at = coir__sys(SYS_mmap, NULL, bytes + align, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    long at = coir__sys(SYS_mmap, NULL, bytes + align, PROT_NONE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (failed(at))
         return NULL;
     uintptr_t start = ((uintptr_t)at + align - 1) & ~(uintptr_t)(align - 1);
@@ -92,14 +95,16 @@ static bool map_slab(struct slab *slab, unsigned class, uint32_t slots)
     return true;
 }
 
-/* Without overcommit (vm.overcommit_memory 2) every slot of a slab counts as used memory at once. */
+/* Without overcommit (vm.overcommit_memory 2) every slot of a slab counts as used memory at once.
+ * */
 static uint32_t slots_wanted(unsigned class)
 {
     size_t fit = SLAB_BYTES_MAX / coir__stack_class_bytes(class);
     uint32_t most = fit < 1 ? 1 : fit > SLAB_SLOTS_MAX ? SLAB_SLOTS_MAX : (uint32_t)fit;
     if (!depot.slots_next)
         depot.slots_next = SLAB_SLOTS_MIN;
-    else if (coir__proc_number("/proc/sys/vm/overcommit_memory", 0) != 2 && depot.slots_next < SLAB_SLOTS_MAX)
+    else if (coir__proc_number("/proc/sys/vm/overcommit_memory", 0) != 2 &&
+             depot.slots_next < SLAB_SLOTS_MAX)
         depot.slots_next *= 4;
     return depot.slots_next < most ? depot.slots_next : most;
 }
@@ -135,7 +140,7 @@ static struct coir__stack *slot_open(struct slab *slab, unsigned class, uint32_t
     struct coir__stack *s = slot_at(slab, class, slot);
     s->sanitizer = NULL;
     s->slot = slot;
-    s->class = (uint8_t)class;
+    s->class = (uint8_t) class;
     slab->in_use++;
     return s;
 }
@@ -277,7 +282,7 @@ static void make_some_cold(unsigned class, uint32_t n)
 static void next_second(int64_t now_ns)
 {
     depot.trimmed_ns = now_ns;
-    for (unsigned class = 0; class < COIR__STACK_CLASSES; class++) {
+    for (unsigned class = 0; class < COIR__STACK_CLASSES; class ++) {
         depot.idle[class] = depot.warm_low[class];
         depot.warm_low[class] = depot.warm_len[class];
     }
@@ -296,7 +301,7 @@ int64_t coir__stack_trim(struct coir__worker *w, int64_t now_ns)
     w->stack_cache_low = w->stack_cached;
     if (now_ns >= depot.trimmed_ns + TRIM_EVERY_NS)
         next_second(now_ns);
-    for (unsigned class = 0; class < COIR__STACK_CLASSES; class++) {
+    for (unsigned class = 0; class < COIR__STACK_CLASSES; class ++) {
         uint32_t n = depot.idle[class] < TRIM_BATCH ? depot.idle[class] : TRIM_BATCH;
         depot.idle[class] -= n;
         make_some_cold(class, n);
@@ -338,7 +343,7 @@ static void unmap_class(unsigned class)
 void coir__stack_unmap(void)
 {
     coir__spin_lock(&depot.lock);
-    for (unsigned class = 0; class < COIR__STACK_CLASSES; class++)
+    for (unsigned class = 0; class < COIR__STACK_CLASSES; class ++)
         unmap_class(class);
     depot.slots_next = 0;
     coir__spin_unlock(&depot.lock);

@@ -7,7 +7,8 @@
 
 #include <errno.h>
 
-/* Two roots become one: the later becomes the first child of the earlier. Among equals a stays on top. */
+/* Two roots become one: the later becomes the first child of the earlier. Among equals a stays on
+ * top. */
 static struct coir__timer *meld(struct coir__timer *a, struct coir__timer *b)
 {
     if (!a)
@@ -27,8 +28,8 @@ static struct coir__timer *meld(struct coir__timer *a, struct coir__timer *b)
     return a;
 }
 
-/* A list of siblings becomes one heap: in pairs from the left, then the pairs from the right. Iterative: the list may be
- * as long as there are fibers. */
+/* A list of siblings becomes one heap: in pairs from the left, then the pairs from the right.
+ * Iterative: the list may be as long as there are fibers. */
 static struct coir__timer *meld_siblings(struct coir__timer *first)
 {
     struct coir__timer *pairs = NULL; /* linked through prev: the last pair first */

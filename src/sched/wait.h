@@ -1,12 +1,14 @@
 /* sched/wait.h - one wait, of a fiber or of a plain thread, and the single way out of it.
  * SPDX-License-Identifier: MIT
  *
- * A waiter lives on the stack of whoever waits. Its word says whether the wait is over: COIR__WAITING, or why it ended (0:
- * what was waited for has happened; else an errno). Whoever changes the word from COIR__WAITING, by one CAS, is the waker,
- * and nobody else may wake: waker, cancel and timer compete by coir__waiter_claim.
+ * A waiter lives on the stack of whoever waits. Its word says whether the wait is over:
+ * COIR__WAITING, or why it ended (0: what was waited for has happened; else an errno). Whoever
+ * changes the word from COIR__WAITING, by one CAS, is the waker, and nobody else may wake: waker,
+ * cancel and timer compete by coir__waiter_claim.
  *
- * Law of hand-over: take the waiter off the object's list, claim it, let the object go (unlock), then release the waiter.
- * After the claim of a thread, or the release of a fiber, the waiter is gone, and perhaps the object too. */
+ * Law of hand-over: take the waiter off the object's list, claim it, let the object go (unlock),
+ * then release the waiter. After the claim of a thread, or the release of a fiber, the waiter is
+ * gone, and perhaps the object too. */
 #ifndef COIR_SCHED_WAIT_H
 #define COIR_SCHED_WAIT_H
 
@@ -17,8 +19,8 @@ enum { COIR__WAITING = -1 };
 
 struct coir__waiter {
     struct coir__fiber *fiber; /* NULL: a plain thread, which waits on the word as a futex */
-    /* End this wait early with err. Called by the fiber's home worker only, while the fiber is parked in it; may do
-     * nothing when the wait is over already. */
+    /* End this wait early with err. Called by the fiber's home worker only, while the fiber is
+     * parked in it; may do nothing when the wait is over already. */
     void (*stop)(struct coir__waiter *, int err);
     _Atomic int32_t word;
 };
@@ -30,8 +32,8 @@ COIR_HIDDEN void coir__waiter_init(struct coir__waiter *w);
 static inline bool coir__waiter_claim(struct coir__waiter *w, int outcome)
 {
     int32_t waiting = COIR__WAITING;
-    return atomic_compare_exchange_strong_explicit(&w->word, &waiting, outcome, memory_order_acq_rel,
-                                                   memory_order_acquire);
+    return atomic_compare_exchange_strong_explicit(&w->word, &waiting, outcome,
+                                                   memory_order_acq_rel, memory_order_acquire);
 }
 
 /* What release needs, read before the claim, since a thread's waiter is gone right after it. */
@@ -51,18 +53,21 @@ COIR_HIDDEN void coir__waiter_release(struct coir__released who);
 /* The stop of plain waits: claim, and wake. */
 COIR_HIDDEN void coir__waiter_stop(struct coir__waiter *w, int err);
 
-/* The wait on a futex word while it holds `value`, for plain threads: until_ns as in coir_deadline. 0, -ETIMEDOUT,
- * -EAGAIN (another value), -EINTR. */
+/* The wait on a futex word while it holds `value`, for plain threads: until_ns as in coir_deadline.
+ * 0, -ETIMEDOUT, -EAGAIN (another value), -EINTR. */
 COIR_HIDDEN int coir__futex_wait(_Atomic int32_t *word, int32_t value, int64_t until_ns);
 COIR_HIDDEN void coir__futex_wake(_Atomic int32_t *word, int count);
 
-/* The same for a waiter's word: a plain thread's wait, until claimed or deadline_ns. Returns the outcome. */
+/* The same for a waiter's word: a plain thread's wait, until claimed or deadline_ns. Returns the
+ * outcome. */
 COIR_HIDDEN int coir__waiter_wait_as_thread(struct coir__waiter *w, int64_t deadline_ns);
 
-/* Wait until somebody claims w, deadline_ns comes or the caller is cancelled. after(arg) runs once the caller can be woken
- * (park.h). Returns the outcome: 0, or an errno such as ETIMEDOUT or ECANCELED, for which the caller still has to take w
- * off the object's list. Inline: one frame less between a public call and park(). */
-static inline __attribute__((always_inline)) int coir__waiter_wait(struct coir__waiter *w, enum coir__why why,
+/* Wait until somebody claims w, deadline_ns comes or the caller is cancelled. after(arg) runs once
+ * the caller can be woken (park.h). Returns the outcome: 0, or an errno such as ETIMEDOUT or
+ * ECANCELED, for which the caller still has to take w off the object's list. Inline: one frame less
+ * between a public call and park(). */
+static inline __attribute__((always_inline)) int coir__waiter_wait(struct coir__waiter *w,
+                                                                   enum coir__why why,
                                                                    int64_t deadline_ns,
                                                                    void (*after)(void *), void *arg)
 {
@@ -75,9 +80,9 @@ static inline __attribute__((always_inline)) int coir__waiter_wait(struct coir__
     struct coir__timer timer;
     if (deadline_ns != COIR__NEVER)
         coir__timer_add(coir__worker_self(), &timer, deadline_ns, w);
-    f->wait = w;
+    coir__fiber_more(f)->wait = w;
     coir__park(why, after, arg);
-    f->wait = NULL;
+    coir__fiber_more(f)->wait = NULL;
     if (deadline_ns != COIR__NEVER)
         coir__timer_remove(coir__worker_self(), &timer);
     return atomic_load_explicit(&w->word, memory_order_acquire);

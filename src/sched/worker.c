@@ -1,10 +1,12 @@
 /* sched/worker.c - a worker's loop, its inbox, and how it sleeps.
  * SPDX-License-Identifier: MIT
  *
- * One tick: due timers, the inbox, the engine, then up to COIR__TICK_FIBERS fibers. Without a ready fiber the engine waits.
+ * One tick: due timers, the inbox, the engine, then up to COIR__TICK_FIBERS fibers. Without a ready
+ * fiber the engine waits.
  *
- * Sleep and kick: the worker sets `sleeping`, fences, looks at the inbox once more, and waits. Whoever brings something
- * writes it, fences, and kicks if it can change `sleeping` from 1 to 0. One of the two sees the other. */
+ * Sleep and kick: the worker sets `sleeping`, fences, looks at the inbox once more, and waits.
+ * Whoever brings something writes it, fences, and kicks if it can change `sleeping` from 1 to 0.
+ * One of the two sees the other. */
 #include "runtime.h"
 #include "sanitize.h"
 #include "stack.h"
@@ -40,8 +42,8 @@ void coir__worker_mail_fiber(struct coir__fiber *f, uint32_t why)
     struct coir__worker *w = f->home;
     if (!w)
         return; /* its runtime ended without it */
-    if (atomic_fetch_or_explicit(&f->mail, why, memory_order_acq_rel) == 0)
-        push(w, (uintptr_t)f, &f->mail_next);
+    if (atomic_fetch_or_explicit(&f->mail, (uint8_t)why, memory_order_acq_rel) == 0)
+        push(w, (uintptr_t)f, &coir__fiber_more(f)->mail_next);
 }
 
 void coir__worker_mail_call(struct coir__worker *w, struct coir__mail_call *call)
@@ -52,7 +54,7 @@ void coir__worker_mail_call(struct coir__worker *w, struct coir__mail_call *call
 static uintptr_t *link_of(uintptr_t node)
 {
     return node & CALL_BIT ? &((struct coir__mail_call *)(node & ~(uintptr_t)CALL_BIT))->next
-                           : &((struct coir__fiber *)node)->mail_next;
+                           : &coir__fiber_more((struct coir__fiber *)node)->mail_next;
 }
 
 /* Handle what has arrived, oldest first. */

@@ -11,9 +11,9 @@
 #include "timer.h"
 
 enum {
-    COIR__TICK_FIBERS = 32,      /* fibers that run between two looks at timers, inbox and engine */
-    COIR__STACK_CACHE_MAX = 64,  /* free stacks a worker keeps to itself */
-    COIR__RECORD_MAGAZINE = 512  /* free records in each of its two magazines */
+    COIR__TICK_FIBERS = 64,     /* fibers that run between two looks at timers, inbox and engine */
+    COIR__STACK_CACHE_MAX = 64, /* free stacks a worker keeps to itself */
+    COIR__RECORD_MAGAZINE = 512 /* free records in each of its two magazines */
 };
 
 /* In an inbox, a fiber's record is a plain pointer, and a call has its lowest bit set. */
@@ -30,46 +30,47 @@ struct coir__counters {
 };
 
 struct coir__worker {
+    struct coir__worker *self; /* where the GS base of the freestanding build points: see arch */
     /* The owner's, at every switch. */
     struct coir__fiber *current;
-    int32_t budget;                    /* fibers that may still run in this tick */
-    uint32_t round_left;               /* fibers still to take from the queue whose turn it is */
+    int32_t budget;      /* fibers that may still run in this tick */
+    uint32_t round_left; /* fibers still to take from the queue whose turn it is */
     struct coir__runq *turn;
-    void (*after)(void *);             /* park.h: what the next stack has to do first */
+    void (*after)(void *); /* park.h: what the next stack has to do first */
     void *after_arg;
-    struct coir__unwinder *unwinder;   /* this thread's, or NULL */
-    struct coir__fiber *starved;       /* FRESH: popped, but there was no stack for it */
-    struct coir__fiber *chosen;        /* what the next park switches to; NULL: it picks */
-    struct coir__stack *stack_cache;   /* of the runtime's usual class */
+    struct coir__unwinder *unwinder; /* this thread's, or NULL */
+    struct coir__fiber *starved;     /* FRESH: popped, but there was no stack for it */
+    struct coir__fiber *chosen;      /* what the next park switches to; NULL: it picks */
+    struct coir__stack *stack_cache; /* of the runtime's usual class */
     uint32_t stack_cached;
-    uint32_t stack_cache_low;          /* the least stack_cached since the last trim */
+    uint32_t stack_cache_low; /* the least stack_cached since the last trim */
     uint32_t records_len, records_spare_len;
-    struct coir__fiber *records;       /* free records: sched/record.c */
+    struct coir__fiber *records; /* free records: sched/record.c */
     struct coir__fiber *records_spare;
     struct coir__timer *timers;
     struct coir__runtime *rt;
-    uint64_t fpu_default;              /* the control bits of fibers without COIR__SAVES_FPU */
-    uintptr_t thread_pointer;          /* the thread's own */
+    uint64_t fpu_default;     /* the control bits of fibers without COIR__SAVES_FPU */
+    uintptr_t thread_pointer; /* the thread's own */
     uint32_t tick;
     uint32_t index;
-    void *io;                          /* the engine's part */
-    void *sanitizer;                   /* sched/sanitize.h: the loop's context */
-    const void *loop_stack_low;        /* likewise: bounds of the thread's own stack, once known */
+    void *io;                   /* the engine's part */
+    void *sanitizer;            /* sched/sanitize.h: the loop's context */
+    const void *loop_stack_low; /* likewise: bounds of the thread's own stack, once known */
     size_t loop_stack_bytes;
-    int64_t trim_ns;                   /* when stacks are to be trimmed next */
-    uintptr_t thread;                  /* coir__host_thread_start; 0 for coir_run's caller */
-    void *host;                        /* coir__host_worker_enter's */
+    int64_t trim_ns;  /* when stacks are to be trimmed next */
+    uintptr_t thread; /* coir__host_thread_start; 0 for coir_run's caller */
+    void *host;       /* coir__host_worker_enter's */
     int32_t start_error;
-    struct coir__fiber loop;           /* the loop itself, as something to switch to */
-    struct coir__runq ready;           /* started fibers, at home here */
-    struct coir__runq fresh;           /* not yet started */
+    struct coir__fiber loop; /* the loop itself, as something to switch to */
+    struct coir__runq ready; /* started fibers, at home here */
+    struct coir__runq fresh; /* not yet started */
     struct coir__counters counters;
 
     /* Everybody's. */
     _Atomic uintptr_t inbox __attribute__((aligned(2 * COIR__CACHE_LINE)));
-    _Atomic uint32_t sleeping;         /* in engine->wait, or about to: who clears it must kick */
-    _Atomic uint32_t starving;         /* starved is set: spawning here fails */
-    _Atomic uint32_t closing_seen;     /* somebody wants the ops on closing descriptors ended */
+    _Atomic uint32_t sleeping;     /* in engine->wait, or about to: who clears it must kick */
+    _Atomic uint32_t starving;     /* starved is set: spawning here fails */
+    _Atomic uint32_t closing_seen; /* somebody wants the ops on closing descriptors ended */
 } __attribute__((aligned(2 * COIR__CACHE_LINE)));
 
 #ifdef COIR_FREESTANDING
@@ -78,8 +79,9 @@ static inline struct coir__worker *coir__worker_self(void)
     return coir__arch_self();
 }
 #else
-/* NULL on a thread that is no worker. Initial-exec: no call into the dynamic linker on a fiber's path. A fiber that has
- * started stays on its worker, so a compiler that keeps the address over a park keeps the right one. */
+/* NULL on a thread that is no worker. Initial-exec: no call into the dynamic linker on a fiber's
+ * path. A fiber that has started stays on its worker, so a compiler that keeps the address over a
+ * park keeps the right one. */
 COIR_HIDDEN extern _Thread_local struct coir__worker *coir__worker_tls
     __attribute__((tls_model("initial-exec")));
 

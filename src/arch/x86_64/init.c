@@ -4,7 +4,8 @@
 
 COIR_HIDDEN extern char coir__arch_entry[];
 
-/* The frame that coir__arch_switch pops (switch.S). */
+/* The frame that coir__arch_switch pops (switch.S). A new context needs three words of it; the
+ * others are what the stack has there. (To clear them all may become a call of memset.) */
 struct frame {
     uint64_t r15, r14, r13, r12, rbx, rbp;
     void *rip;
@@ -14,6 +15,8 @@ void *coir__arch_init(void *top, void (*entry)(void))
 {
     /* coir__arch_entry calls, so rsp must be a multiple of 16 there: right above the frame. */
     struct frame *frame = (struct frame *)((uintptr_t)top & ~(uintptr_t)15) - 1;
-    *frame = (struct frame){ .rbx = (uint64_t)entry, .rip = coir__arch_entry };
+    frame->rbp = 0;
+    frame->rbx = (uint64_t)entry;
+    frame->rip = coir__arch_entry;
     return frame;
 }

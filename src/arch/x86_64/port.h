@@ -82,4 +82,13 @@ static inline void *coir__arch_self(void)
     return self;
 }
 
+/* *self points at itself: it is the worker's first word. */
+static inline void coir__arch_self_set(void *self)
+{
+    if (coir__arch_fsgsbase)
+        __asm__ volatile(".byte 0xf3, 0x48, 0x0f, 0xae, 0xd8" ::"a"(self)); /* wrgsbase %rax */
+    else
+        coir__syscall(COIR__NR_ARCH_PRCTL, COIR__ARCH_SET_GS, (long)self, 0, 0, 0, 0);
+}
+
 #endif

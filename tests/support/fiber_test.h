@@ -1,0 +1,36 @@
+/* tests/support/fiber_test.h - what most tests begin with.
+ * SPDX-License-Identifier: MIT
+ *
+ * Fibers record, the test's own thread asserts: a failing cmocka assertion jumps out of the function, which inside a fiber
+ * would leave the scheduler in the middle of a run. */
+#ifndef FIBER_TEST_H
+#define FIBER_TEST_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <coir.h>
+
+/* The numbers of workers that concurrent tests run with: 1, 2, 4; ends with 0. */
+extern const unsigned test_workers[];
+
+/* coir_run with so many workers; 0, or the errno. */
+int fiber_test_run(unsigned workers, void (*fn)(void *), void *arg);
+
+/* n, scaled down by TEST_SCALE percent (the environment's; 100 by default), but at least `least`. */
+int test_scaled(int n, int least);
+
+/* A child process that runs fn(arg) and exits with its result; its status as waitpid tells it, and what it wrote to stderr
+ * in text (cut to size, ended by 0). */
+int test_child(int (*fn)(void *), void *arg, char *text, size_t size);
+
+/* How many descriptors this process has open, how many memory maps, how many threads. */
+int test_fds_open(void);
+int test_maps(void);
+int test_threads(void);
+
+#endif

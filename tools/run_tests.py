@@ -1,0 +1,75 @@
+#!/usr/bin/env python3
+"""Run test programs one after another and add up what they say.
+SPDX-License-Identifier: MIT
+
+Each argument is a command (split at blanks). A program passes or fails by cmocka's own words, by a
+last line "N passed, N failed", or, when it says neither, by its exit status. One line per program;
+all of its output when something failed. The last line of all is "N passed, N failed".
+Options: --prefix "COMMAND" runs each program under another (valgrind, qemu); --timeout SECONDS."""
+import argparse
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+
+
+def verdict(output, status):
+    """(passed, failed, skipped) of one program."""
+    def total(pattern):
+        return sum(int(n) for n in re.findall(pattern, output, re.M))
+    plain = re.findall(r"^(\d+) passed, (\d+) failed", output, re.M)
+    if plain:
+        passed, failed = map(int, plain[-1])
+        skipped = 0
+    else:
+        passed = total(r"^\[  PASSED  \] (\d+) test")
+        failed = total(r"^\[  FAILED  \] (\d+) test")
+        skipped = total(r"^\[  SKIPPED \] (\d+) test")
+    if status != 0 and failed == 0:
+        failed = 1
+    if status == 0 and passed == failed == skipped == 0:
+        passed = 1
+    return passed, failed, skipped
+
+
+def run(command, timeout):
+    """Its output and exit status; a program that hangs is killed with all it started."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                               stdin=subprocess.DEVNULL, start_new_session=True)
+    try:
+        output, _ = process.communicate(timeout=timeout)
+        return output.decode(errors="replace"), process.returncode
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        output, _ = process.communicate()
+        return output.decode(errors="replace") + f"\nkilled after {timeout} s\n", -1
+
+
+def main():
+    parser = argparse.ArgumentParser(description="run test programs")
+    parser.add_argument("--prefix", default="")
+    parser.add_argument("--timeout", type=float, default=300)
+    parser.add_argument("commands", nargs="+")
+    options = parser.parse_args()
+    sums = [0, 0, 0]
+    for command in options.commands:
+        start = time.monotonic()
+        output, status = run(shlex.split(options.prefix) + shlex.split(command), options.timeout)
+        counts = verdict(output, status)
+        sums = [a + b for a, b in zip(sums, counts)]
+        bad = counts[1] > 0
+        if bad:
+            print(output)
+        skipped = f", {counts[2]} skipped" if counts[2] else ""
+        print(f"  {'FAIL' if bad else 'ok':4} {counts[0]:4} passed{skipped}  "
+              f"{time.monotonic() - start:6.1f} s  {command}"
+              + (f" (exit status {status})" if bad else ""), flush=True)
+    print(f"{sums[0]} passed, {sums[1]} failed" + (f", {sums[2]} skipped" if sums[2] else ""))
+    sys.exit(sums[1] > 0)
+
+
+if __name__ == "__main__":
+    main()
