@@ -6,16 +6,17 @@ SOVERSION := 0
 
 # Where things are built; each variant (compiler, sanitizer, switch) has a directory of its own.
 BUILD    ?= build
-# The switch: this machine's own port, or ARCH=boost for Boost.Context's fcontext.
-ARCH     ?= $(shell $(CC) -dumpmachine | sed 's/-.*//')
+CC       ?= cc
+CXX      ?= c++
+AR       ?= ar
+# The switch: the CPU's own port, or ARCH=boost for Boost.Context's fcontext.
+cpu       = $(shell $(CC) -dumpmachine | sed 's/-.*//')
+ARCH     ?= $(cpu)
 PREFIX   ?= /usr/local
 DESTDIR  ?=
 # 1 to 100: how large the tests' counts are. The slow variants below lower it.
 TEST_SCALE ?= 100
 
-CC       ?= cc
-CXX      ?= c++
-AR       ?= ar
 CFLAGS   ?= -O2 -g
 CXXFLAGS ?= -O2 -g
 SAN      ?=
@@ -27,22 +28,22 @@ say      := @$(if $(V),:,printf '  %-4s %s\n')
 
 # Another CPU's compiler (make cross): static programs, which qemu-user runs; liburing's header,
 # the same for all, by a link; and a small stand-in for cmocka, which has no library there.
-cross     := $(filter-out $(shell uname -m),$(shell $(CC) -dumpmachine | sed 's/-.*//'))
+cross     := $(filter-out $(shell uname -m),$(cpu))
 cross_inc := $(if $(cross),-Itests/support/cross -I$(BUILD)/include)
 cmocka    := $(if $(cross),-static,-lcmocka)
 
 warnings  := -Wall -Wextra -Werror
 includes  := -Iinclude -Isrc $(cross_inc)
-branch    := $(if $(filter x86_64,$(ARCH)),-fcf-protection=branch)
-branch    += $(if $(filter aarch64,$(ARCH)),-mbranch-protection=bti)
+branch    := $(if $(filter x86_64,$(cpu)),-fcf-protection=branch)
+branch    += $(if $(filter aarch64,$(cpu)),-mbranch-protection=bti)
 cflags     = -std=gnu11 -D_GNU_SOURCE $(warnings) $(includes) -fvisibility=hidden -fPIC -pthread \
-             $(branch) $(CFLAGS) $(SAN) -MMD -MP
+             -fasynchronous-unwind-tables $(branch) $(CFLAGS) $(SAN) -MMD -MP
 cxxflags   = -std=c++17 $(warnings) $(includes) -pthread $(CXXFLAGS) $(SAN) -MMD -MP
 ldflags    = -pthread $(LDFLAGS) $(SAN)
 
 # What the CPU can do is the CPU's own file, also under Boost's switch.
 arch_src  := $(wildcard src/arch/$(ARCH)/*.c src/arch/$(ARCH)/*.S \
-                        $(if $(filter boost,$(ARCH)),src/arch/$(shell uname -m)/probe.c))
+                        $(if $(filter boost,$(ARCH)),src/arch/$(cpu)/probe.c))
 core_src  := $(arch_src) $(wildcard src/sched/*.c src/sync/*.c src/io/*.c)
 lib_src   := $(core_src) $(wildcard src/api/*.c)
 lib_obj   := $(patsubst %,$(BUILD)/obj/%.o,$(lib_src))
@@ -58,10 +59,11 @@ support_obj := $(patsubst %,$(BUILD)/obj/%.o,$(support_src))
 fake_obj  := $(BUILD)/obj/tests/support/use_fake_engine.c.o
 test_src  := $(foreach layer,arch sched io api,$(wildcard tests/$(layer)/*_test.c))
 test_cxx  := $(wildcard tests/cxx/*_test.cc)
-tests     := $(patsubst tests/%.c,$(BUILD)/tests/%,$(test_src)) \
-             $(patsubst tests/%.cc,$(BUILD)/tests/%,$(test_cxx)) \
-             $(patsubst tests/sched/%.c,$(BUILD)/tests/sched_uring/%, \
-                        $(filter tests/sched/%,$(test_src)))
+tests_fake  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(filter tests/sched/%,$(test_src)))
+tests_uring := $(patsubst $(BUILD)/tests/sched/%,$(BUILD)/tests/sched_uring/%,$(tests_fake))
+tests_other := $(patsubst tests/%.c,$(BUILD)/tests/%,$(filter-out tests/sched/%,$(test_src)))
+tests_cxx   := $(patsubst tests/%.cc,$(BUILD)/tests/%,$(test_cxx))
+tests     := $(tests_other) $(tests_fake) $(tests_uring) $(tests_cxx)
 
 libcoir   := $(BUILD)/libcoir.a $(BUILD)/libcoir.so.$(SOVERSION)
 
@@ -76,7 +78,7 @@ $(BUILD)/libcoir.a: $(lib_obj)
 $(BUILD)/libcoir.so.$(SOVERSION): $(lib_obj) src/coir.map
 	$(say) link $@
 	$(q)$(CC) -shared -Wl,-soname,libcoir.so.$(SOVERSION) -Wl,--version-script=src/coir.map \
-	    -Wl,-z,defs -Wl,-z,noexecstack $(ldflags) -o $@ $(lib_obj) $(lib_libs)
+	    $(if $(SAN),,-Wl,-z,defs) -Wl,-z,noexecstack $(ldflags) -o $@ $(lib_obj) $(lib_libs)
 	@ln -sf libcoir.so.$(SOVERSION) $(BUILD)/libcoir.so
 
 $(BUILD)/coir.pc: tools/coir.pc.in Makefile
@@ -107,22 +109,22 @@ $(BUILD)/samples/%: samples/%.c $$(wildcard samples/%/*.c samples/%/*.h) $(BUILD
 # Tests see the inside: they are linked with the static library, whose hidden names they may use.
 link_test = $(CC) $(cflags) -Itests $(ldflags) -o $@ $(filter %.c %.o %.a,$^) $(lib_libs) $(cmocka)
 
-$(BUILD)/tests/sched/%_test: tests/sched/%_test.c $(fake_obj) $(support_obj) $(BUILD)/libcoir.a
+$(tests_fake): $(BUILD)/tests/%: tests/%.c $(fake_obj) $(support_obj) $(BUILD)/libcoir.a
 	@mkdir -p $(@D)
 	$(say) link $@
 	$(q)$(link_test)
 
-$(BUILD)/tests/sched_uring/%_test: tests/sched/%_test.c $(support_obj) $(BUILD)/libcoir.a
+$(tests_uring): $(BUILD)/tests/sched_uring/%: tests/sched/%.c $(support_obj) $(BUILD)/libcoir.a
 	@mkdir -p $(@D)
 	$(say) link $@
 	$(q)$(link_test)
 
-$(BUILD)/tests/%_test: tests/%_test.c $(support_obj) $(BUILD)/libcoir.a
+$(tests_other): $(BUILD)/tests/%: tests/%.c $(support_obj) $(BUILD)/libcoir.a
 	@mkdir -p $(@D)
 	$(say) link $@
 	$(q)$(link_test)
 
-$(BUILD)/tests/%_test: tests/%_test.cc $(support_obj) $(BUILD)/libcoir.a
+$(tests_cxx): $(BUILD)/tests/%: tests/%.cc $(support_obj) $(BUILD)/libcoir.a
 	@mkdir -p $(@D)
 	$(say) link $@
 	$(q)$(CXX) $(cxxflags) -Itests $(ldflags) -o $@ $(filter %.cc %.o %.a,$^) $(lib_libs) -lcmocka

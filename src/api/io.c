@@ -11,12 +11,12 @@
 
 static const int64_t AT_OWN_OFFSET = -1;
 
-/* The kernel filled buf with what the result says. */
+/* The kernel filled buf with what the result says; with MSG_TRUNC that says more. */
 static inline ssize_t filled(struct coir__op op, const void *buf)
 {
     long res = coir__op_run(&op);
     if (res > 0)
-        coir__san_written(buf, (size_t)res);
+        coir__san_written(buf, (size_t)res < op.len ? (size_t)res : op.len);
     return coir__edge(res);
 }
 
@@ -63,15 +63,17 @@ ssize_t coir_writev(int fd, const struct iovec *iov, int count)
 
 ssize_t coir_pread(int fd, void *buf, size_t len, off_t offset)
 {
-    if (offset < 0)
-        return coir__edge(-EINVAL);
+    long err = offset < 0 ? -EINVAL : coir__op_seekable(COIR__OP_READ, fd);
+    if (err < 0)
+        return coir__edge(err);
     return filled(coir__op_rw(COIR__OP_READ, fd, buf, len, offset), buf);
 }
 
 ssize_t coir_pwrite(int fd, const void *buf, size_t len, off_t offset)
 {
-    if (offset < 0)
-        return coir__edge(-EINVAL);
+    long err = offset < 0 ? -EINVAL : coir__op_seekable(COIR__OP_WRITE, fd);
+    if (err < 0)
+        return coir__edge(err);
     return run(coir__op_rw(COIR__OP_WRITE, fd, buf, len, offset));
 }
 
@@ -93,10 +95,11 @@ int coir_accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
                            .out_len = len,
                            .flags = (uint32_t)(flags | SOCK_CLOEXEC),
                            .counted = true };
+    socklen_t room = addr && len ? *len : 0;
     long res = coir__op_run(&op);
     if (res >= 0 && addr && len) {
         coir__san_written(len, sizeof *len);
-        coir__san_written(addr, *len);
+        coir__san_written(addr, *len < room ? *len : room);
     }
     return (int)coir__edge(res);
 }
@@ -113,12 +116,7 @@ int coir_connect(int fd, const struct sockaddr *addr, socklen_t len)
 
 static int openat_mode(int dir, const char *path, int flags, mode_t mode)
 {
-    struct coir__op op = { .code = COIR__OP_OPENAT,
-                           .fd = dir,
-                           .addr = path,
-                           .len = mode,
-                           .flags = (uint32_t)(flags | O_CLOEXEC) };
-    return (int)run(op);
+    return (int)coir__edge(coir__open(dir, path, flags | O_CLOEXEC, mode));
 }
 
 /* The mode is there only with the flags that need one. */

@@ -68,7 +68,7 @@ static void on_fault(int sig, siginfo_t *info, void *context)
     struct coir__fiber *f = coir__fiber_self();
     if (f && info->si_code > 0) {
         uintptr_t low = (uintptr_t)coir__stack_low(f->stack), at = (uintptr_t)info->si_addr;
-        if (at >= low && at < low + COIR__STACK_GUARD)
+        if (at >= low && at < low + coir__stack_guard_bytes(f->stack_class))
             report(f);
     }
     sigaction(sig, sig == SIGSEGV ? &before.segv : &before.bus, NULL);

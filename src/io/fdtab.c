@@ -9,6 +9,8 @@
  *           waits the few instructions until the word is clear.
  * Order     the count is raised before the SQE is made, and CLOSING is read by the same
  *           instruction: no op can meet a reused number.
+ * Generation  grows with each close: an op that has to be tried again after its count has gone back
+ *         to 0 finds out that its number means another file by now.
  * The table has two levels; a leaf, once mapped, stays. */
 #include "fdtab.h"
 
@@ -23,6 +25,7 @@ enum { LEAF_WORDS = 512, LEAVES = 1 << 13, FDS_MAX = LEAF_WORDS * LEAVES };
 static const uint64_t CLOSING = (uint64_t)1 << 32;
 static const uint64_t SHUT = (uint64_t)1 << 33;
 static const uint64_t COUNT = ((uint64_t)1 << 32) - 1;
+static const uint64_t ONE_GENERATION = (uint64_t)1 << 34;
 
 typedef _Atomic uint64_t word;
 
@@ -86,7 +89,13 @@ static void wake_closer(int fd)
         coir__waiter_release(who);
 }
 
-int coir__fd_begin(int fd)
+/* The generation in a word, never 0. */
+static uint32_t generation_in(uint64_t word)
+{
+    return (uint32_t)(word / ONE_GENERATION) | (uint32_t)1 << 31;
+}
+
+int coir__fd_begin(int fd, uint32_t *generation)
 {
     word *w = NULL;
     int err = find_or_make(fd, &w);
@@ -94,8 +103,14 @@ int coir__fd_begin(int fd)
         return err;
     for (;;) {
         uint64_t before = atomic_fetch_add_explicit(w, 1, memory_order_acq_rel);
-        if (__builtin_expect(!(before & (CLOSING | SHUT)), 1))
-            return 0;
+        if (__builtin_expect(!(before & (CLOSING | SHUT)), 1)) {
+            if (!*generation)
+                *generation = generation_in(before);
+            if (__builtin_expect(*generation == generation_in(before), 1))
+                return 0;
+            coir__fd_end(fd);
+            return -EBADF;
+        }
         coir__fd_end(fd);
         if (before & CLOSING)
             return -EBADF;
@@ -114,6 +129,12 @@ bool coir__fd_closing(int fd)
 {
     word *w = find(fd);
     return w && atomic_load_explicit(w, memory_order_acquire) & CLOSING;
+}
+
+bool coir__fd_same(int fd, uint32_t generation)
+{
+    word *w = find(fd);
+    return w && generation_in(atomic_load_explicit(w, memory_order_acquire)) == generation;
 }
 
 void coir__fd_worker_add(struct coir__worker *w)
@@ -183,19 +204,27 @@ static void drain(int fd, word *w)
     coir__spin_unlock(&all.lock);
 }
 
+/* An interrupted close(2) has freed the number all the same. */
+static long close_now(int fd)
+{
+    long res = coir__sys(SYS_close, fd);
+    return res == -EINTR ? 0 : res;
+}
+
 long coir__close(int fd)
 {
-    word *w = find(fd);
-    if (!w)
-        return coir__sys(SYS_close, fd);
-    uint64_t before = atomic_fetch_or_explicit(w, CLOSING, memory_order_acq_rel);
-    if (before & CLOSING)
+    word *w = NULL;
+    /* Also when there is no word yet: somebody's first op may be about to begin. */
+    if (find_or_make(fd, &w) < 0)
+        return close_now(fd);
+    if (atomic_fetch_or_explicit(w, CLOSING, memory_order_acq_rel) & CLOSING)
         return -EBADF;
+    while (atomic_load_explicit(w, memory_order_acquire) & SHUT)
+        coir__sys(SYS_sched_yield); /* the number's previous owner is still inside close(2) */
     while (atomic_load_explicit(w, memory_order_acquire) & COUNT)
         drain(fd, w);
-    atomic_fetch_or_explicit(w, SHUT, memory_order_acq_rel);
-    atomic_fetch_and_explicit(w, ~CLOSING, memory_order_acq_rel);
-    long res = coir__sys(SYS_close, fd);
+    atomic_fetch_add_explicit(w, ONE_GENERATION + SHUT - CLOSING, memory_order_acq_rel);
+    long res = close_now(fd);
     atomic_fetch_and_explicit(w, ~SHUT, memory_order_acq_rel);
     return res;
 }

@@ -6,12 +6,16 @@
 
 #include "sched/worker.h"
 
-/* An op on fd begins. 0; -EBADF: it is being closed; -ENOMEM. Any thread. */
-COIR_HIDDEN int coir__fd_begin(int fd);
+/* An op on fd begins. *generation tells which of the files that have this number it means: 0 the
+ * present one, and then it is filled in. 0; -EBADF: it is being closed, or was meanwhile; -ENOMEM.
+ * Any thread. */
+COIR_HIDDEN int coir__fd_begin(int fd, uint32_t *generation);
 /* It has ended. */
 COIR_HIDDEN void coir__fd_end(int fd);
 /* Is somebody closing it? */
 COIR_HIDDEN bool coir__fd_closing(int fd);
+/* Is it still the file of that generation? */
+COIR_HIDDEN bool coir__fd_same(int fd, uint32_t generation);
 
 /* A worker's engine has come up, or goes: close must reach it. */
 COIR_HIDDEN void coir__fd_worker_add(struct coir__worker *w);

@@ -7,14 +7,20 @@
 
 #include "op.h"
 
+#include <sys/syscall.h>
+
 /* The engine for this process. */
 COIR_HIDDEN const struct coir__engine *coir__engine_choose(void);
 
+COIR_HIDDEN long coir__open(int dir, const char *path, int flags, unsigned mode);
 COIR_HIDDEN long coir__close(int fd);
 
 struct pollfd;
 /* timeout_ns: relative, -1 for ever. */
 COIR_HIDDEN long coir__poll(struct pollfd *fds, unsigned long n, int64_t timeout_ns);
+
+/* The flags of a recv with MSG_WAITALL, without it where the ring would take it wrong. */
+COIR_HIDDEN int coir__op_waitall(int fd, int flags);
 
 static inline struct coir__op coir__op_rw(enum coir__opcode code, int fd, const void *addr,
                                           uint64_t len, int64_t offset)
@@ -27,7 +33,9 @@ static inline struct coir__op coir__op_rw(enum coir__opcode code, int fd, const 
 static inline struct coir__op coir__op_msg(enum coir__opcode code, int fd, const void *addr,
                                            uint64_t len, int flags)
 {
-    enum { DONTWAIT = 0x40 }; /* MSG_DONTWAIT */
+    enum { DONTWAIT = 0x40, WAITALL = 0x100 }; /* MSG_* */
+    if (code == COIR__OP_RECV && flags & WAITALL)
+        flags = coir__op_waitall(fd, flags);
     return (struct coir__op){ .code = (uint8_t)code,
                               .fd = fd,
                               .addr = addr,
@@ -35,6 +43,13 @@ static inline struct coir__op coir__op_msg(enum coir__opcode code, int fd, const
                               .flags = (uint32_t)flags,
                               .counted = true,
                               .dont_wait = (flags & DONTWAIT) != 0 };
+}
+
+/* May fd be read, or written, at an offset? The ring does not ask: it ignores the offset. 0, or
+ * -errno such as -ESPIPE. */
+static inline long coir__op_seekable(enum coir__opcode code, int fd)
+{
+    return coir__sys(code == COIR__OP_READ ? SYS_preadv : SYS_pwritev, fd, NULL, 0, 0, 0);
 }
 
 #endif

@@ -35,14 +35,11 @@ void coir__op_start(struct coir__worker *w, struct coir__op *op)
     coir__io_engine(w)->submit(w, op);
 }
 
-static void complete_group(struct coir__op_group *g)
+/* -EINTR has other names inside the kernel, and opening a FIFO lets them out. */
+static int32_t public_error(int32_t res)
 {
-    g->in_flight--;
-    if (g->in_flight && g->all)
-        return;
-    struct coir__released who = coir__waiter_released(&g->waiter);
-    if (coir__waiter_claim(&g->waiter, 0))
-        coir__waiter_release(who);
+    enum { ERESTARTSYS = 512, ERESTART_RESTARTBLOCK = 516 };
+    return res <= -ERESTARTSYS && res >= -ERESTART_RESTARTBLOCK ? -EINTR : res;
 }
 
 void coir__op_complete(struct coir__worker *w, struct coir__op *op, int32_t res)
@@ -55,12 +52,12 @@ void coir__op_complete(struct coir__worker *w, struct coir__op *op, int32_t res)
         op->next->prev = op->prev;
     ((struct coir__io *)w->io)->in_flight--;
     op->state = COIR__OP_IDLE;
-    op->res = res;
+    op->res = public_error(res);
     coir__san_from_kernel(&kernel_sync);
     if (op->counted)
         coir__fd_end(op->fd);
     if (op->group) {
-        complete_group(op->group);
+        coir__group_complete(op->group);
         return;
     }
     struct coir__released who = coir__waiter_released(&op->waiter);
@@ -68,13 +65,15 @@ void coir__op_complete(struct coir__worker *w, struct coir__op *op, int32_t res)
     coir__waiter_release(who);
 }
 
-void coir__op_stop(struct coir__op *op, int err)
+bool coir__op_stop(struct coir__op *op, int err)
 {
     if (op->state != COIR__OP_IN_FLIGHT || op->stop_error)
-        return;
+        return false;
     op->stop_error = err;
     struct coir__worker *w = coir__worker_self();
+    uint64_t before = coir__ops_in_flight(w);
     coir__io_engine(w)->cancel(w, op);
+    return coir__ops_in_flight(w) != before;
 }
 
 static void stop_waiting(struct coir__waiter *waiter, int err)
@@ -82,35 +81,39 @@ static void stop_waiting(struct coir__waiter *waiter, int err)
     coir__op_stop((struct coir__op *)waiter, err);
 }
 
+static bool on_closing(const struct coir__op *op)
+{
+    return op->counted && coir__fd_closing(op->fd);
+}
+
+/* Stop the ops of a bucket, only those on closing descriptors, or all. When one was over at once,
+ * its neighbours may be gone, too: again from the front, where those already asked are passed over
+ * quickly. */
+static void stop_bucket(struct coir__op *const *head, bool closing_only, int err)
+{
+    struct coir__op *op = *head;
+    while (op)
+        if ((!closing_only || on_closing(op)) && coir__op_stop(op, err))
+            op = *head;
+        else
+            op = op->next;
+}
+
 void coir__ops_stop_fd(struct coir__worker *w, int fd)
 {
-    struct coir__op *next;
-    for (struct coir__op *op = *bucket(w, fd); op; op = next) {
-        next = op->next; /* stopping may complete it at once */
-        if (op->fd == fd && op->counted)
-            coir__op_stop(op, EBADF);
-    }
+    stop_bucket(bucket(w, fd), true, EBADF);
 }
 
 void coir__ops_stop_all(struct coir__worker *w)
 {
-    struct coir__op *next;
     for (int i = 0; i < COIR__OP_BUCKETS; i++)
-        for (struct coir__op *op = *bucket(w, i); op; op = next) {
-            next = op->next;
-            coir__op_stop(op, ECANCELED);
-        }
+        stop_bucket(bucket(w, i), false, ECANCELED);
 }
 
 void coir__ops_stop_closing(struct coir__worker *w)
 {
-    struct coir__op *next;
     for (int i = 0; i < COIR__OP_BUCKETS; i++)
-        for (struct coir__op *op = *bucket(w, i); op; op = next) {
-            next = op->next;
-            if (op->counted && coir__fd_closing(op->fd))
-                coir__op_stop(op, EBADF);
-        }
+        stop_bucket(bucket(w, i), true, EBADF);
 }
 
 uint64_t coir__ops_in_flight(struct coir__worker *w)
@@ -120,11 +123,33 @@ uint64_t coir__ops_in_flight(struct coir__worker *w)
 
 /* What became of it, once it is complete. An op asked to end may report -EINTR when a kernel thread
  * was at it. */
-static long outcome(struct coir__op *op)
+static long outcome(const struct coir__op *op)
 {
     if (op->stop_error && (op->res == -ECANCELED || op->res == -EINTR))
         return -op->stop_error;
     return op->res;
+}
+
+int64_t coir__op_deadline(void)
+{
+    struct coir__fiber *f = coir__fiber_self();
+    return f ? f->deadline_ns : coir__host_thread_deadline();
+}
+
+long coir__op_check(void)
+{
+    struct coir__fiber *f = coir__fiber_self();
+    if (f)
+        return coir__fiber_check(f);
+    int64_t deadline_ns = coir__host_thread_deadline();
+    return deadline_ns != COIR__NEVER && deadline_ns <= coir__host_now() ? -ETIMEDOUT : 0;
+}
+
+void coir__op_pause(int64_t until_ns)
+{
+    struct coir__waiter me;
+    coir__waiter_init(&me);
+    coir__waiter_wait(&me, COIR__WHY_IO, until_ns, NULL, NULL);
 }
 
 static short readiness(const struct coir__op *op)
@@ -144,11 +169,24 @@ static short readiness(const struct coir__op *op)
  * 0: try again. */
 static __attribute__((noinline)) long wait_ready(struct coir__op *op)
 {
-    struct coir__op poll = {
-        .code = COIR__OP_POLL, .fd = op->fd, .counted = true, .flags = (uint32_t)readiness(op)
-    };
+    struct coir__op poll = { .code = COIR__OP_POLL,
+                             .fd = op->fd,
+                             .generation = op->generation,
+                             .counted = true,
+                             .flags = (uint32_t)readiness(op) };
     long res = coir__op_run(&poll);
     return res < 0 ? res : 0;
+}
+
+/* A connect that finds the listener's queue full fails at once when the socket has O_NONBLOCK, and
+ * nothing tells when there is room: ask now and then. */
+static long pause_for_room(void)
+{
+    enum { PAUSE_NS = 5 * 1000 * 1000 };
+    int64_t deadline_ns = coir__op_deadline();
+    int64_t until_ns = coir__host_now() + PAUSE_NS;
+    coir__op_pause(until_ns < deadline_ns ? until_ns : deadline_ns);
+    return 0;
 }
 
 /* A connect that goes on in the background. */
@@ -158,7 +196,11 @@ static long connected(struct coir__op *op)
     socklen_t len = sizeof err;
     long res = wait_ready(op);
     if (res == 0)
-        res = coir__sys(SYS_getsockopt, op->fd, SOL_SOCKET, SO_ERROR, &err, &len);
+        res = coir__op_begin(op);
+    if (res < 0)
+        return res;
+    res = coir__sys(SYS_getsockopt, op->fd, SOL_SOCKET, SO_ERROR, &err, &len);
+    coir__fd_end(op->fd);
     return res < 0 ? res : -err;
 }
 
@@ -170,7 +212,7 @@ static bool settled(struct coir__op *op, long *res)
     if (*res == -EINTR)
         return false;
     if (*res == -EAGAIN && !op->dont_wait) {
-        *res = wait_ready(op);
+        *res = op->code == COIR__OP_CONNECT ? pause_for_room() : wait_ready(op);
         return *res < 0;
     }
     if (*res == -EINPROGRESS && op->code == COIR__OP_CONNECT)
@@ -178,99 +220,109 @@ static bool settled(struct coir__op *op, long *res)
     return true;
 }
 
-/* A plain thread's op is started, and stopped, by mail. The bits say what the mail is about; who
- * makes them nonzero posts it. The worker clears them with its last touch, so that the thread knows
- * when it may leave. */
-struct lent {
-    struct coir__op *op;
-    struct coir__mail_call mail;
-    _Atomic uint32_t wish;
-    struct coir__runtime *rt;
-    struct coir__worker *worker;
-};
-
 enum { WISH_START = 1, WISH_STOP = 2 };
-
-/* A close may have looked for ops to end after this one was counted, and before it was here. */
-static void start_lent(struct coir__worker *w, struct coir__op *op)
-{
-    coir__op_start(w, op);
-    if (op->counted && coir__fd_closing(op->fd))
-        coir__op_stop(op, EBADF);
-}
 
 static void handle_lent(struct coir__worker *w, struct coir__mail_call *call)
 {
-    struct lent *lent = (struct lent *)((char *)call - offsetof(struct lent, mail));
+    struct coir__lent *lent =
+        (struct coir__lent *)((char *)call - offsetof(struct coir__lent, mail));
     uint32_t wish = atomic_load_explicit(&lent->wish, memory_order_acquire), seen = 0;
     do {
         if (wish & ~seen & WISH_START)
-            start_lent(w, lent->op);
+            lent->start(w, lent->waiter);
         if (wish & ~seen & WISH_STOP)
-            coir__op_stop(lent->op, ETIMEDOUT);
+            lent->waiter->stop(lent->waiter, ETIMEDOUT);
         seen = wish;
     } while (!atomic_compare_exchange_strong_explicit(&lent->wish, &wish, 0, memory_order_acq_rel,
                                                       memory_order_acquire));
 }
 
-static void post(struct lent *lent, uint32_t wish)
+static void post(struct coir__lent *lent, uint32_t wish)
 {
     if (atomic_fetch_or_explicit(&lent->wish, wish, memory_order_acq_rel) == 0)
         coir__worker_mail_call(lent->worker, &lent->mail);
 }
 
 /* As long as the op is in flight its runtime does not end, but right after. */
-static void post_stop(struct lent *lent)
+static void post_stop(struct coir__lent *lent)
 {
     if (!coir__host_runtime_reenter(lent->rt))
         return; /* it is ending, and stops the op itself */
-    if (atomic_load_explicit(&lent->op->waiter.word, memory_order_acquire) == COIR__WAITING)
+    if (atomic_load_explicit(&lent->waiter->word, memory_order_acquire) == COIR__WAITING)
         post(lent, WISH_STOP);
     coir__host_runtime_leave(lent->rt);
 }
 
-static long lend(struct coir__op *op, int64_t deadline_ns)
+void coir__lend(struct coir__lent *lent, int64_t until_ns)
 {
-    struct lent lent = { .op = op, .mail.handle = handle_lent };
-    int err = coir__host_runtime_enter(&lent.rt);
+    struct coir__runtime *rt = lent->rt;
+    _Atomic int32_t *word = &lent->waiter->word;
+    uint32_t turn = atomic_fetch_add_explicit(&rt->next_worker, 1, memory_order_relaxed);
+    lent->worker = &rt->workers[turn % rt->config.workers];
+    lent->mail.handle = handle_lent;
+    post(lent, WISH_START);
+    coir__host_runtime_leave(rt);
+    while (atomic_load_explicit(word, memory_order_acquire) == COIR__WAITING)
+        if (coir__futex_wait(word, COIR__WAITING, until_ns) == -ETIMEDOUT) {
+            post_stop(lent);
+            until_ns = COIR__NEVER; /* the completion comes soon */
+        }
+    while (atomic_load_explicit(&lent->wish, memory_order_acquire))
+        coir__sys(SYS_sched_yield);
+}
+
+/* A close may have looked for ops to end after this one was counted, and before it was here. */
+static void start_lent(struct coir__worker *w, struct coir__waiter *waiter)
+{
+    struct coir__op *op = (struct coir__op *)waiter;
+    coir__op_start(w, op);
+    if (on_closing(op))
+        coir__op_stop(op, EBADF);
+}
+
+int coir__op_begin(struct coir__op *op)
+{
+    return op->counted ? coir__fd_begin(op->fd, &op->generation) : 0;
+}
+
+static void prepare_to_wait(struct coir__op *op, struct coir__fiber *f)
+{
+    op->waiter.fiber = f;
+    op->waiter.stop = stop_waiting;
+    atomic_store_explicit(&op->waiter.word, COIR__WAITING, memory_order_relaxed);
+    op->stop_error = 0;
+}
+
+/* The runtime that has the op may end: the thread's call goes on with the next one. */
+static long run_once_as_thread(struct coir__op *op)
+{
+    struct coir__lent lent = { .waiter = &op->waiter, .start = start_lent };
+    long err = coir__host_runtime_enter(&lent.rt);
     if (err < 0)
         return err;
-    err = op->counted ? coir__fd_begin(op->fd) : 0;
+    err = coir__op_begin(op);
     if (err < 0) {
         coir__host_runtime_leave(lent.rt);
         return err;
     }
-    lent.worker =
-        &lent.rt
-             ->workers[atomic_fetch_add_explicit(&lent.rt->next_worker, 1, memory_order_relaxed) %
-                       lent.rt->config.workers];
-    coir__waiter_init(&op->waiter);
-    op->stop_error = 0;
-    post(&lent, WISH_START);
-    coir__host_runtime_leave(lent.rt);
-    while (atomic_load_explicit(&op->waiter.word, memory_order_acquire) == COIR__WAITING)
-        if (coir__futex_wait(&op->waiter.word, COIR__WAITING, deadline_ns) == -ETIMEDOUT) {
-            post_stop(&lent);
-            deadline_ns = COIR__NEVER; /* the completion comes soon */
-        }
-    while (atomic_load_explicit(&lent.wish, memory_order_acquire))
-        coir__sys(SYS_sched_yield);
-    return outcome(op);
+    prepare_to_wait(op, NULL);
+    coir__lend(&lent, coir__host_thread_deadline());
+    long res = outcome(op);
+    return res == -ECANCELED && op->stop_error == ECANCELED ? -EINTR : res;
 }
 
 static __attribute__((noinline)) long run_as_thread(struct coir__op *op)
 {
-    int64_t deadline_ns = coir__host_thread_deadline();
     long res;
     do {
-        if (deadline_ns != COIR__NEVER && deadline_ns <= coir__host_now())
-            return -ETIMEDOUT;
-        res = lend(op, deadline_ns);
+        res = coir__op_check();
+        if (res == 0)
+            res = run_once_as_thread(op);
     } while (!settled(op, &res));
     return res;
 }
 
-__attribute__((noinline)) long coir__op_run(struct coir__op *op)
+static inline __attribute__((always_inline)) long run(struct coir__op *op)
 {
     struct coir__fiber *f = coir__fiber_self();
     if (!f)
@@ -280,16 +332,85 @@ __attribute__((noinline)) long coir__op_run(struct coir__op *op)
         res = coir__fiber_check(f);
         if (res < 0)
             return res;
-        res = op->counted ? coir__fd_begin(op->fd) : 0;
+        res = coir__op_begin(op);
         if (res < 0)
             return res;
-        op->waiter.fiber = f;
-        op->waiter.stop = stop_waiting;
-        atomic_store_explicit(&op->waiter.word, COIR__WAITING, memory_order_relaxed);
-        op->stop_error = 0;
+        prepare_to_wait(op, f);
         coir__op_start(coir__worker_self(), op);
         coir__waiter_wait(&op->waiter, COIR__WHY_IO, f->deadline_ns, NULL, NULL);
         res = outcome(op);
     } while (!settled(op, &res));
     return res;
+}
+
+/* When a part has arrived the ring waits for the rest: but it peeks at the beginning once more and
+ * takes that for the rest, and it goes on beyond the end of a packet. */
+int coir__op_waitall(int fd, int flags)
+{
+    int type = 0;
+    socklen_t len = sizeof type;
+    if (!(flags & MSG_PEEK))
+        coir__sys(SYS_getsockopt, fd, SOL_SOCKET, SO_TYPE, &type, &len);
+    return flags & MSG_PEEK || type == SOCK_SEQPACKET ? flags & ~MSG_WAITALL : flags;
+}
+
+/* How many bytes op is to write before it may return. */
+static uint64_t to_write(const struct coir__op *op)
+{
+    if (op->dont_wait)
+        return 0;
+    if (op->code == COIR__OP_WRITE || op->code == COIR__OP_SEND)
+        return op->len;
+    if (op->code != COIR__OP_WRITEV)
+        return 0;
+    const struct iovec *iov = op->addr;
+    uint64_t bytes = 0;
+    for (uint64_t i = 0; i < op->len; i++)
+        bytes += iov[i].iov_len;
+    return bytes;
+}
+
+/* What is left of a write when done bytes of it are gone; of a vector, the rest of one element. */
+static struct coir__op rest_of(const struct coir__op *op, uint64_t done)
+{
+    struct coir__op rest = { .code = op->code,
+                             .fd = op->fd,
+                             .generation = op->generation,
+                             .counted = true,
+                             .flags = op->flags,
+                             .addr = (const char *)op->addr + done,
+                             .len = op->len - done,
+                             .offset = op->offset < 0 ? op->offset : op->offset + (int64_t)done };
+    if (op->code == COIR__OP_WRITEV) {
+        const struct iovec *iov = op->addr;
+        for (; done >= iov->iov_len; iov++)
+            done -= iov->iov_len;
+        rest.code = COIR__OP_WRITE;
+        rest.addr = (const char *)iov->iov_base + done;
+        rest.len = iov->iov_len - done;
+    }
+    return rest;
+}
+
+/* The kernel stops where it would have to wait for room; write(2) waits, and so does this. What is
+ * gone by then beats what happens to the rest. */
+static __attribute__((noinline)) long write_rest(const struct coir__op *op, uint64_t done)
+{
+    uint64_t bytes = to_write(op);
+    while (done < bytes) {
+        struct coir__op rest = rest_of(op, done);
+        long n = run(&rest);
+        if (n <= 0)
+            break;
+        done += (uint64_t)n;
+    }
+    return (long)done;
+}
+
+__attribute__((noinline)) long coir__op_run(struct coir__op *op)
+{
+    long res = run(op);
+    return __builtin_expect(res > 0 && (uint64_t)res < to_write(op), 0)
+               ? write_rest(op, (uint64_t)res)
+               : res;
 }

@@ -6,10 +6,11 @@
  * the engine to end it; the completion then says what became of it. What the completion brings in
  * data is delivered even if it was asked to end.
  *
- *   IDLE -> IN_FLIGHT coir__op_start: counted in the descriptor table, listed at its worker, given
- *   to the engine IN_FLIGHT -> IDLE coir__op_complete, by the engine, on the same worker
+ *   IDLE -> IN_FLIGHT   coir__op_start: counted in the descriptor table, listed at its worker,
+ *                       given to the engine
+ *   IN_FLIGHT -> IDLE   coir__op_complete, by the engine, on the same worker
  *
- * Everything above the engines is here and in op.c: retry, deadline, cancel, close. */
+ * Everything above the engines is here, in op.c and in group.c: retry, deadline, cancel, close. */
 #ifndef COIR_IO_OP_H
 #define COIR_IO_OP_H
 
@@ -39,9 +40,11 @@ struct coir__op {
     uint8_t code;               /* enum coir__opcode */
     uint8_t state;              /* enum coir__op_state; its worker only */
     bool dont_wait;             /* -EAGAIN is a result, not a reason to wait */
-    bool counted;               /* fd is in the descriptor table: not for OPENAT */
+    bool counted;               /* fd is in the descriptor table: unless OPENAT has no directory */
     bool submitted;             /* the engine's: the kernel has, or is about to get, its SQE */
+    bool async;                 /* OPENAT: may block, so not without a kernel thread; open.c */
     int32_t fd;
+    uint32_t generation; /* counted: which file of that number; 0: not known yet */
     uint32_t flags;
     const void *addr;
     uint64_t len;
@@ -51,16 +54,29 @@ struct coir__op {
     };
     struct coir__op *prev, *next;  /* in its worker's list of the same descriptors */
     struct coir__op *backlog_next; /* the engine's: no room to submit it, or its cancel, yet */
-    struct coir__op_group *group;  /* several ops, one waiter: poll.c; else NULL */
+    struct coir__op_group *group;  /* several ops, one waiter: group.c; else NULL */
 };
 
-/* Ops that are waited for together. */
+/* Ops that are waited for together: the first to complete has the others stopped, the last one
+ * wakes the waiter. */
 struct coir__op_group {
-    struct coir__waiter waiter;
-    uint32_t in_flight;
-    bool all; /* wake at the last completion, else at the first */
-    struct coir__op *ops;
+    struct coir__waiter waiter; /* first: its stop gets the group by its address */
+    struct coir__op *ops;       /* one that is counted, with fd < 0, takes no part */
     uint32_t n;
+    uint32_t in_flight; /* and one more while they are being started */
+    bool stopping;
+};
+
+/* A plain thread's op, or group, is started and stopped by mail. The bits of wish say what the mail
+ * is about; who makes them nonzero posts it. The worker clears them with its last touch, so that
+ * the thread knows when it may leave. */
+struct coir__lent {
+    struct coir__waiter *waiter; /* its stop ends it early */
+    void (*start)(struct coir__worker *w, struct coir__waiter *waiter);
+    struct coir__mail_call mail;
+    _Atomic uint32_t wish;
+    struct coir__runtime *rt;
+    struct coir__worker *worker;
 };
 
 enum { COIR__OP_BUCKETS = 64 };
@@ -86,14 +102,36 @@ struct coir__io_engine {
  * result. */
 COIR_HIDDEN long coir__op_run(struct coir__op *op);
 
+/* 0, or why the caller may not wait any more: -ECANCELED, -ETIMEDOUT. */
+COIR_HIDDEN long coir__op_check(void);
+
+/* The caller's deadline, fiber or thread. */
+COIR_HIDDEN int64_t coir__op_deadline(void);
+
+/* Let time pass, until until_ns or until the caller is stopped. */
+COIR_HIDDEN void coir__op_pause(int64_t until_ns);
+
+/* Run the ops of g until the first of them is over, until_ns comes or the caller is stopped; then
+ * all are over, and their res says how. 0; -EBADF: a descriptor was closed meanwhile; -ENOMEM. */
+COIR_HIDDEN long coir__group_run(struct coir__op_group *g, int64_t until_ns);
+
+/* For group.c. An op of the group is over. */
+COIR_HIDDEN void coir__group_complete(struct coir__op_group *g);
+/* For group.c. Count op; begun: undo it. */
+COIR_HIDDEN int coir__op_begin(struct coir__op *op);
+/* For group.c. Have a worker of lent->rt, which the caller has entered, start what lent->waiter
+ * stands for; leave the runtime; wait until it is over. */
+COIR_HIDDEN void coir__lend(struct coir__lent *lent, int64_t until_ns);
+
 /* The engine's word that op is over. On the worker it was started on. */
 COIR_HIDDEN void coir__op_complete(struct coir__worker *w, struct coir__op *op, int32_t res);
 
 /* Give op, already counted, to w's engine. On w. */
 COIR_HIDDEN void coir__op_start(struct coir__worker *w, struct coir__op *op);
 
-/* Ask an op in flight on this worker to end, err being the reason given to its caller. */
-COIR_HIDDEN void coir__op_stop(struct coir__op *op, int err);
+/* Ask an op in flight on this worker to end, err being the reason given to its caller. True: it was
+ * over at once, and perhaps others of its group with it. */
+COIR_HIDDEN bool coir__op_stop(struct coir__op *op, int err);
 
 /* coir__engine's stop_all, stop_closing and in_flight, the same for every engine. */
 COIR_HIDDEN void coir__ops_stop_all(struct coir__worker *w);

@@ -16,6 +16,8 @@
 #include "ring.h"
 
 #include <errno.h>
+#include <linux/time_types.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
@@ -26,7 +28,8 @@ struct uring {
     struct coir__ring ring;
     int event_fd;
     bool kick_armed;
-    uint64_t event; /* what the read of event_fd fills */
+    bool sigpipe_blocked; /* by us */
+    uint64_t event;       /* what the read of event_fd fills */
     struct coir__op *backlog, **backlog_end;
 };
 
@@ -50,6 +53,26 @@ static void uring_free(struct uring *u)
     coir__sys(SYS_munmap, u, sizeof *u);
 }
 
+static const uint64_t SIGPIPE_BIT = (uint64_t)1 << (SIGPIPE - 1);
+
+/* A write that the kernel does while we submit it raises SIGPIPE on this thread, and only for
+ * send(2) there is a flag against it. True: it was not blocked before. */
+static bool block_sigpipe(void)
+{
+    uint64_t before = 0;
+    coir__sys(SYS_rt_sigprocmask, SIG_BLOCK, &SIGPIPE_BIT, &before, sizeof before);
+    return !(before & SIGPIPE_BIT);
+}
+
+/* Those that were raised meanwhile are forgotten. */
+static void unblock_sigpipe(void)
+{
+    struct __kernel_timespec none = { 0 };
+    while (coir__sys(SYS_rt_sigtimedwait, &SIGPIPE_BIT, NULL, &none, sizeof SIGPIPE_BIT) > 0)
+        ;
+    coir__sys(SYS_rt_sigprocmask, SIG_UNBLOCK, &SIGPIPE_BIT, NULL, sizeof SIGPIPE_BIT);
+}
+
 static int uring_init(struct coir__worker *w)
 {
     long at = coir__sys(SYS_mmap, NULL, sizeof(struct uring), PROT_READ | PROT_WRITE,
@@ -68,6 +91,7 @@ static int uring_init(struct coir__worker *w)
     }
     u->event_fd = (int)fd;
     u->kick_armed = arm_kick(u);
+    u->sigpipe_blocked = block_sigpipe();
     w->io = u;
     coir__fd_worker_add(w);
     return 0;
@@ -93,6 +117,8 @@ static void uring_fini(struct coir__worker *w)
             err = coir__ring_enter(&u->ring, true, -1);
     coir__sys(SYS_close, u->event_fd);
     coir__ring_close(&u->ring);
+    if (u->sigpipe_blocked)
+        unblock_sigpipe();
     uring_free(u);
     w->io = NULL;
 }
@@ -129,6 +155,8 @@ static void prepare(struct io_uring_sqe *sqe, const struct coir__op *op)
         break;
     case COIR__OP_OPENAT:
         io_uring_prep_openat(sqe, op->fd, addr, (int)op->flags, (mode_t)op->len);
+        if (op->async)
+            sqe->flags |= IOSQE_ASYNC;
         break;
     case COIR__OP_FSYNC:
         io_uring_prep_fsync(sqe, op->fd, op->flags);
@@ -243,7 +271,9 @@ static void uring_wait(struct coir__worker *w, int64_t until_ns)
     enum { ENTERS_MAX = 8 };
     if (u->backlog)
         work_off_backlog(u);
-    bool block = until_ns != 0 && !u->backlog;
+    if (!u->kick_armed)
+        u->kick_armed = arm_kick(u);
+    bool block = until_ns != 0 && !u->backlog && u->kick_armed;
     for (int i = 0; i < ENTERS_MAX; i++) {
         block = block && !coir__ring_ready(r);
         if (!block && !coir__ring_pending(r) && !coir__ring_calls(r))

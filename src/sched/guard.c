@@ -7,6 +7,8 @@
  * up its maps cannot even free memory. */
 #include "guard.h"
 
+#include "host.h"
+
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -27,13 +29,14 @@ static _Atomic uint32_t guards_mapped;
  * reads the page: a guarded one is EFAULT; an unguarded one holds zeros, a sleep of no time. */
 static bool markers_work(void)
 {
-    long page = coir__sys(SYS_mmap, NULL, COIR__PAGE_BYTES, PROT_READ | PROT_WRITE,
+    size_t bytes = coir__host_page_bytes();
+    long page = coir__sys(SYS_mmap, NULL, bytes, PROT_READ | PROT_WRITE,
                           MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (page < 0 && page > -4096)
         return false;
-    bool works = coir__sys(SYS_madvise, page, COIR__PAGE_BYTES, GUARD_INSTALL) == 0 &&
+    bool works = coir__sys(SYS_madvise, page, bytes, GUARD_INSTALL) == 0 &&
                  coir__sys(SYS_nanosleep, page, NULL) == -EFAULT;
-    coir__sys(SYS_munmap, page, COIR__PAGE_BYTES);
+    coir__sys(SYS_munmap, page, bytes);
     return works;
 }
 
@@ -69,24 +72,23 @@ enum coir__guards coir__stack_guards(void)
     return coir__stack_policy.guards;
 }
 
-static bool map_guard(char *low)
+static bool map_guard(char *low, size_t bytes)
 {
     uint32_t before =
         atomic_fetch_add_explicit(&guards_mapped, MAPS_PER_GUARD, memory_order_relaxed);
-    if (before < maps_max() && coir__sys(SYS_mprotect, low, COIR__STACK_GUARD, PROT_NONE) == 0)
+    if (before < maps_max() && coir__sys(SYS_mprotect, low, bytes, PROT_NONE) == 0)
         return true;
     atomic_fetch_sub_explicit(&guards_mapped, MAPS_PER_GUARD, memory_order_relaxed);
     return false;
 }
 
-bool coir__guard_install(char *low, enum coir__guards *how)
+bool coir__guard_install(char *low, size_t bytes, enum coir__guards *how)
 {
     *how = coir__stack_guards();
-    if (*how == COIR__GUARDS_MARKED &&
-        coir__sys(SYS_madvise, low, COIR__STACK_GUARD, GUARD_INSTALL) == 0)
+    if (*how == COIR__GUARDS_MARKED && coir__sys(SYS_madvise, low, bytes, GUARD_INSTALL) == 0)
         return true;
     *how = COIR__GUARDS_MAPPED;
-    if (map_guard(low))
+    if (map_guard(low, bytes))
         return true;
     *how = COIR__GUARDS_UNKNOWN;
     return coir__stack_policy.unguarded_allowed;

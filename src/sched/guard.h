@@ -7,11 +7,9 @@
 
 #include <errno.h>
 
-enum { COIR__PAGE_BYTES = 4096 };
-
-/* Guard COIR__STACK_GUARD bytes from low. *how: by what means; COIR__GUARDS_UNKNOWN: not at all.
+/* Guard bytes from low. *how: by what means; COIR__GUARDS_UNKNOWN: not at all.
  * False: no guard was to be had, and the policy does not allow to go on without. */
-COIR_HIDDEN bool coir__guard_install(char *low, enum coir__guards *how);
+COIR_HIDDEN bool coir__guard_install(char *low, size_t bytes, enum coir__guards *how);
 
 /* n stacks guarded by mprotect are gone. */
 COIR_HIDDEN void coir__guards_unmapped(uint32_t n);

@@ -15,6 +15,9 @@ struct coir__worker;
 /* CLOCK_MONOTONIC in ns. Called at least once per tick, so it should not enter the kernel. */
 COIR_HIDDEN int64_t coir__host_now(void);
 
+/* The kernel's page size. */
+COIR_HIDDEN size_t coir__host_page_bytes(void);
+
 /* The calling thread's errno: read when a fiber's function returned COIR_FAILED. */
 COIR_HIDDEN int coir__host_errno(void);
 

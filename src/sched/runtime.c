@@ -78,6 +78,7 @@ static void worker_leave(struct coir__worker *w)
         if (engine->in_flight(w))
             engine->wait(w, COIR__NEVER);
     } while (engine->in_flight(w) || atomic_load(&w->inbox));
+    coir__worker_await_kickers(w);
     engine->fini(w);
     coir__stack_flush(w);
     coir__record_flush(w);
@@ -146,7 +147,7 @@ static int start_threads(struct coir__runtime *rt, unsigned first)
     return err;
 }
 
-/* All but `visitors`: a plain thread may be knocking right now. */
+/* All but `visitors` and `joining`: a plain thread may be knocking right now. */
 static void reset(struct coir__runtime *rt)
 {
     atomic_store(&rt->started, 0);
@@ -207,6 +208,8 @@ static uint64_t total(struct coir__runtime *rt, size_t offset)
  * without fibers. */
 bool coir__runtime_quiet(struct coir__runtime *rt, bool detached_too)
 {
+    /* Of two workers that each count an end and then look, one sees both. */
+    atomic_thread_fence(memory_order_seq_cst);
     uint64_t ended = TOTAL(rt, ended);
     if (detached_too)
         ended += TOTAL(rt, ended_detached);
@@ -277,10 +280,13 @@ static void *run_first(void *arg)
 static void forget(struct coir__fiber *f, void *arg)
 {
     (void)arg;
-    if (coir__fiber_state(f) == COIR__ENDED)
-        coir__record_free(NULL, f);
-    else
+    coir__spin_lock(&f->lock); /* others may be about to cancel it */
+    bool ended = coir__fiber_state(f) == COIR__ENDED;
+    if (!ended)
         f->home = NULL;
+    else
+        coir__record_free(NULL, f);
+    coir__spin_unlock(&f->lock);
 }
 
 int coir__runtime_run(struct coir__runtime *rt, void (*fn)(void *), void *arg)
@@ -302,6 +308,8 @@ int coir__runtime_run(struct coir__runtime *rt, void (*fn)(void *), void *arg)
     }
     join_threads(rt);
     worker_leave(&rt->workers[0]);
+    while (atomic_load(&rt->joining) || atomic_load(&rt->visitors))
+        coir__sys(SYS_sched_yield);
     coir__record_each(rt, forget, NULL);
     free_runtime(rt);
     return err;

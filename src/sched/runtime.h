@@ -28,6 +28,7 @@ struct coir__runtime {
     _Atomic uint32_t stopping;    /* the loops end */
     _Atomic uint32_t next_worker; /* round robin of spawns from outside */
     _Atomic uint32_t visitors;    /* plain threads inside spawn */
+    _Atomic uint32_t joining;     /* threads and foreign fibers inside join or detach */
     _Atomic uint64_t spawned_outside, spawned_outside_detached, detached_later;
     int64_t drain_until_ns; /* worker 0, once draining */
 };

@@ -77,8 +77,8 @@ static inline void coir__san_stack_drop(struct coir__stack *s)
 static inline void coir__san_stack_clean(struct coir__stack *s)
 {
 #ifdef COIR__ASAN
-    ASAN_UNPOISON_MEMORY_REGION(coir__stack_low(s) + COIR__STACK_GUARD,
-                                (char *)s - coir__stack_low(s) - COIR__STACK_GUARD);
+    char *low = coir__stack_low(s) + coir__stack_guard_bytes(s->class);
+    ASAN_UNPOISON_MEMORY_REGION(low, (char *)s - low);
 #endif
     (void)s;
 }

@@ -153,7 +153,7 @@ static void unlock(void *arg)
 }
 
 /* A fiber that is done is about to be ENDED: a few instructions. */
-static int take_result(struct coir__fiber *f, void **result, int *error)
+static inline void take_result(struct coir__fiber *f, void **result, int *error)
 {
     while (coir__fiber_state(f) != COIR__ENDED)
         coir__arch_pause();
@@ -161,36 +161,54 @@ static int take_result(struct coir__fiber *f, void **result, int *error)
     if (result)
         *result = f->arg;
     free_record(coir__worker_self(), f);
+}
+
+/* Whoever takes a fiber's result, or gives it up, becomes its joiner first, so that there is only
+ * one. A thread, or a fiber of another runtime, also visits the fiber's runtime, which keeps its
+ * memory until leave(); once it is stopping it lets nobody in. f is locked. 0, or -EINVAL. */
+static inline int claim(struct coir__fiber *f, void *handle, struct coir__runtime **visited)
+{
+    static struct coir__waiter nobody;
+    struct coir__worker *w = coir__worker_self();
+    *visited = NULL;
+    if (coir__fiber_of(handle) != f || f->detached || f->joiner || !f->home)
+        return -EINVAL;
+    struct coir__runtime *rt = f->home->rt;
+    if (__builtin_expect(!w || w->rt != rt, 0)) {
+        atomic_fetch_add(&rt->joining, 1);
+        if (atomic_load(&rt->stopping)) {
+            atomic_fetch_sub(&rt->joining, 1);
+            return -EINVAL;
+        }
+        *visited = rt;
+    }
+    f->joiner = &nobody;
     return 0;
 }
 
-static __attribute__((noinline)) int join_running(struct coir__fiber *f, void *handle,
-                                                  int64_t deadline_ns, void **result, int *error)
+static inline void leave(struct coir__runtime *visited)
+{
+    if (__builtin_expect(visited != NULL, 0))
+        atomic_fetch_sub(&visited->joining, 1);
+}
+
+/* f is locked, and the caller is its joiner. 0: it has ended; else -errno, and anybody may join. */
+static __attribute__((noinline)) int await_end(struct coir__fiber *f, int64_t deadline_ns)
 {
     struct coir__waiter me;
-    int err;
     coir__waiter_init(&me);
-    coir__spin_lock(&f->lock);
-    if (coir__fiber_of(handle) != f || f->detached || f->joiner || !f->home) {
-        coir__spin_unlock(&f->lock);
-        return -EINVAL;
-    }
-    if (f->done) {
-        coir__spin_unlock(&f->lock);
-        return take_result(f, result, error);
-    }
     f->joiner = &me;
-    err = coir__waiter_wait(&me, COIR__WHY_JOIN, deadline_ns, unlock, f);
+    int err = coir__waiter_wait(&me, COIR__WHY_JOIN, deadline_ns, unlock, f);
     if (err == 0)
-        return take_result(f, result, error);
-
+        return 0;
     /* Early, unless it ended in this very moment: then its waker found the claim taken, and let go
      * under the lock. */
     coir__spin_lock(&f->lock);
-    f->joiner = NULL;
     bool done = f->done;
+    if (!done)
+        f->joiner = NULL;
     coir__spin_unlock(&f->lock);
-    return done ? take_result(f, result, error) : -err;
+    return done ? 0 : -err;
 }
 
 /* 0, or why the caller may not wait. */
@@ -217,46 +235,60 @@ int coir__join(void *handle, void **result, int *error)
     int err = check(self, &deadline_ns);
     if (err < 0)
         return err;
-    if (coir__fiber_state(f) == COIR__ENDED)
-        return take_result(f, result, error);
-    return join_running(f, handle, deadline_ns, result, error);
+    struct coir__runtime *visited;
+    coir__spin_lock(&f->lock);
+    err = claim(f, handle, &visited);
+    if (err < 0 || f->done)
+        coir__spin_unlock(&f->lock);
+    else
+        err = await_end(f, deadline_ns);
+    if (err == 0)
+        take_result(f, result, error);
+    leave(visited);
+    return err;
 }
 
 int coir__detach(void *handle)
 {
     struct coir__fiber *f = coir__fiber_of(handle);
+    struct coir__runtime *visited;
     if (!f)
         return -EINVAL;
     coir__spin_lock(&f->lock);
-    if (coir__fiber_of(handle) != f || f->detached || f->joiner || !f->home) {
-        coir__spin_unlock(&f->lock);
-        return -EINVAL;
-    }
-    f->detached = true;
+    int err = claim(f, handle, &visited);
     bool done = f->done;
-    if (!done) {
+    if (err == 0 && !done) {
         struct coir__runtime *rt = f->home->rt;
+        f->joiner = NULL;
+        f->detached = true;
         atomic_fetch_add(&rt->detached_later, 1);
         /* It may have been the last that the runtime waits for. While we hold its lock it cannot
          * end, and with it alive the workers are there. */
         coir__worker_kick(&rt->workers[0]);
     }
     coir__spin_unlock(&f->lock);
-    if (done)
+    if (err == 0 && done)
         take_result(f, NULL, &(int){ 0 });
-    return 0;
+    leave(visited);
+    return err;
 }
 
+/* Under the lock, so that the fiber does not end meanwhile, and with it, perhaps, its worker. */
 int coir__cancel(void *handle)
 {
     struct coir__fiber *f = coir__fiber_of(handle);
     if (!f)
         return -EINVAL;
-    atomic_store_explicit(&f->cancelled, 1, memory_order_relaxed);
-    /* By mail also on its own worker: it is handled while the fiber is parked, in the loop, never
-     * from within a call. */
-    coir__worker_mail_fiber(f, COIR__MAIL_CANCEL);
-    return 0;
+    coir__spin_lock(&f->lock);
+    bool stale = coir__fiber_of(handle) != f;
+    if (!stale && !f->done) {
+        atomic_store_explicit(&f->cancelled, 1, memory_order_relaxed);
+        /* By mail also on its own worker: it is handled while the fiber is parked, in the loop,
+         * never from within a call. */
+        coir__worker_mail_fiber(f, COIR__MAIL_CANCEL);
+    }
+    coir__spin_unlock(&f->lock);
+    return stale ? -EINVAL : 0;
 }
 
 int coir__sleep_until(int64_t until_ns)

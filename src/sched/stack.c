@@ -54,6 +54,9 @@ int coir__stack_class(size_t bytes)
     if (bytes < coir__stack_class_bytes(0) ||
         bytes > coir__stack_class_bytes(COIR__STACK_CLASSES - 1))
         return -EINVAL;
+    size_t least = 4 * coir__host_page_bytes();
+    if (bytes < least)
+        bytes = least;
     int shift = 63 - __builtin_clzl(bytes - 1) + 1;
     return shift - COIR__STACK_SHIFT_MIN;
 }
@@ -171,7 +174,8 @@ static struct coir__stack *carve(unsigned class)
     if (!slab)
         return NULL;
     enum coir__guards how;
-    if (!coir__guard_install(slab->base + slab->carved * coir__stack_class_bytes(class), &how))
+    if (!coir__guard_install(slab->base + slab->carved * coir__stack_class_bytes(class),
+                             coir__stack_guard_bytes(class), &how))
         return NULL;
     slab->guards_mapped += how == COIR__GUARDS_MAPPED;
     return slot_open(slab, class, slab->carved++);

@@ -39,12 +39,20 @@ enum coir__guards {
     COIR__GUARDS_MAPPED, /* mprotect: two mappings each, so their number is limited */
 };
 
-/* The class for a stack of bytes of address space, 0 or more; -EINVAL out of range. */
+/* The class for a stack of bytes of address space, 0 or more; -EINVAL out of range. At least four
+ * pages, where they are large. */
 COIR_HIDDEN int coir__stack_class(size_t bytes);
 
 static inline size_t coir__stack_class_bytes(unsigned class)
 {
     return (size_t)1 << (COIR__STACK_SHIFT_MIN + class);
+}
+
+/* Bytes of guard at its low end: what the platform wants, but no more than a quarter. */
+static inline size_t coir__stack_guard_bytes(unsigned class)
+{
+    size_t quarter = coir__stack_class_bytes(class) / 4;
+    return COIR__STACK_GUARD < quarter ? COIR__STACK_GUARD : quarter;
 }
 
 static inline char *coir__stack_low(struct coir__stack *s)

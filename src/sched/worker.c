@@ -12,18 +12,31 @@
 #include "stack.h"
 #include "wait.h"
 
+#include <sys/syscall.h>
+
 #ifndef COIR_FREESTANDING
 _Thread_local struct coir__worker *coir__worker_tls;
 #endif
 
 enum { STARVED_RETRY_NS = 10 * 1000 * 1000, CALL_BIT = 1 };
 
+/* The worker may wake by itself, and go, before the kick: it waits for `kickers` first. */
 void coir__worker_kick(struct coir__worker *w)
 {
     atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in sleep_until() */
-    if (atomic_load_explicit(&w->sleeping, memory_order_relaxed) &&
-        atomic_exchange_explicit(&w->sleeping, 0, memory_order_acq_rel))
+    if (!atomic_load_explicit(&w->sleeping, memory_order_relaxed))
+        return;
+    atomic_fetch_add(&w->kickers, 1);
+    if (atomic_exchange(&w->sleeping, 0))
         w->rt->config.engine->kick(w);
+    atomic_fetch_sub(&w->kickers, 1);
+}
+
+void coir__worker_await_kickers(struct coir__worker *w)
+{
+    atomic_thread_fence(memory_order_seq_cst); /* sleeping is 0: who comes later does not kick */
+    while (atomic_load(&w->kickers))
+        coir__sys(SYS_sched_yield);
 }
 
 /* A node's link is its own field; the inbox word says what kind it is. */
@@ -37,13 +50,21 @@ static void push(struct coir__worker *w, uintptr_t node, uintptr_t *link)
     coir__worker_kick(w);
 }
 
+/* Until the mail is read, f and its worker stay; after that a sender who is not of this runtime
+ * needs to be a visitor for the last instructions. */
 void coir__worker_mail_fiber(struct coir__fiber *f, uint32_t why)
 {
-    struct coir__worker *w = f->home;
+    struct coir__worker *w = f->home, *self = coir__worker_self();
     if (!w)
         return; /* its runtime ended without it */
+    struct coir__runtime *rt = w->rt;
+    bool foreign = !self || self->rt != rt;
+    if (foreign)
+        atomic_fetch_add(&rt->visitors, 1);
     if (atomic_fetch_or_explicit(&f->mail, (uint8_t)why, memory_order_acq_rel) == 0)
         push(w, (uintptr_t)f, &coir__fiber_more(f)->mail_next);
+    if (foreign)
+        atomic_fetch_sub(&rt->visitors, 1);
 }
 
 void coir__worker_mail_call(struct coir__worker *w, struct coir__mail_call *call)

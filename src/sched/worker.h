@@ -69,6 +69,7 @@ struct coir__worker {
     /* Everybody's. */
     _Atomic uintptr_t inbox __attribute__((aligned(2 * COIR__CACHE_LINE)));
     _Atomic uint32_t sleeping;     /* in engine->wait, or about to: who clears it must kick */
+    _Atomic uint32_t kickers;      /* are about to kick */
     _Atomic uint32_t starving;     /* starved is set: spawning here fails */
     _Atomic uint32_t closing_seen; /* somebody wants the ops on closing descriptors ended */
 } __attribute__((aligned(2 * COIR__CACHE_LINE)));
@@ -116,5 +117,8 @@ COIR_HIDDEN void coir__worker_read_inbox(struct coir__worker *w);
 
 /* Wake w's loop if it sleeps. Any thread; what w should see was written before. */
 COIR_HIDDEN void coir__worker_kick(struct coir__worker *w);
+
+/* w sleeps no more: wait until nobody is about to kick it. Before its engine goes. */
+COIR_HIDDEN void coir__worker_await_kickers(struct coir__worker *w);
 
 #endif

@@ -1,5 +1,5 @@
-/* tests/support/use_fake_engine.c - linked into a test, it makes the fake engine the process's engine: io/uring.c, which
- * defines the same name in the library, is then not needed.
+/* tests/support/use_fake_engine.c - makes the fake engine the process's engine in the tests that
+ * are linked with it: io/uring.c, which defines the same name in the library, is not needed then.
  * SPDX-License-Identifier: MIT */
 #include "fake_engine.h"
 #include "io/io.h"

@@ -1,0 +1,120 @@
+/* io/group.c - several ops, one waiter.
+ * SPDX-License-Identifier: MIT */
+#include "fdtab.h"
+#include "op.h"
+
+#include <errno.h>
+
+static bool takes_part(const struct coir__op *op)
+{
+    return op->fd >= 0 || !op->counted;
+}
+
+static void stop_group(struct coir__waiter *waiter, int err)
+{
+    struct coir__op_group *g = (struct coir__op_group *)waiter;
+    (void)err;
+    if (g->stopping)
+        return;
+    g->stopping = true;
+    for (uint32_t i = 0; i < g->n; i++)
+        coir__op_stop(&g->ops[i], ECANCELED);
+}
+
+/* The waiter may be gone when this returns. */
+static void leave(struct coir__op_group *g)
+{
+    struct coir__released who = coir__waiter_released(&g->waiter);
+    if (--g->in_flight == 0 && coir__waiter_claim(&g->waiter, 0))
+        coir__waiter_release(who);
+}
+
+void coir__group_complete(struct coir__op_group *g)
+{
+    stop_group(&g->waiter, ECANCELED);
+    leave(g);
+}
+
+/* Those that are begun, on a worker. A close may have looked for ops to end after they were
+ * counted, and before they were here. */
+static void start_group(struct coir__worker *w, struct coir__op_group *g)
+{
+    for (uint32_t i = 0; i < g->n; i++) {
+        struct coir__op *op = &g->ops[i];
+        if (!takes_part(op))
+            continue;
+        coir__op_start(w, op);
+        if (op->counted && coir__fd_closing(op->fd))
+            coir__op_stop(op, EBADF);
+        else if (g->stopping)
+            coir__op_stop(op, ECANCELED);
+    }
+}
+
+static void start_lent(struct coir__worker *w, struct coir__waiter *waiter)
+{
+    struct coir__op_group *g = (struct coir__op_group *)waiter;
+    start_group(w, g);
+    leave(g);
+}
+
+/* All or none. */
+static int begin_group(struct coir__op_group *g)
+{
+    for (uint32_t i = 0; i < g->n; i++) {
+        struct coir__op *op = &g->ops[i];
+        op->group = g;
+        op->stop_error = 0;
+        if (!takes_part(op))
+            continue;
+        int err = coir__op_begin(op);
+        if (err < 0) {
+            while (i-- > 0)
+                if (takes_part(&g->ops[i]) && g->ops[i].counted)
+                    coir__fd_end(g->ops[i].fd);
+            return err;
+        }
+        g->in_flight++;
+    }
+    return 0;
+}
+
+static long run_as_fiber(struct coir__op_group *g, int64_t until_ns)
+{
+    g->in_flight = 1;
+    int err = begin_group(g);
+    if (err < 0)
+        return err;
+    start_group(coir__worker_self(), g);
+    if (--g->in_flight)
+        coir__waiter_wait(&g->waiter, COIR__WHY_IO, until_ns, NULL, NULL);
+    return 0;
+}
+
+static long run_as_thread(struct coir__op_group *g, int64_t until_ns)
+{
+    struct coir__lent lent = { .waiter = &g->waiter, .start = start_lent };
+    long err = coir__host_runtime_enter(&lent.rt);
+    if (err < 0)
+        return err;
+    g->in_flight = 1;
+    err = begin_group(g);
+    if (err < 0) {
+        coir__host_runtime_leave(lent.rt);
+        return err;
+    }
+    coir__lend(&lent, until_ns);
+    return 0;
+}
+
+long coir__group_run(struct coir__op_group *g, int64_t until_ns)
+{
+    coir__waiter_init(&g->waiter);
+    g->waiter.stop = stop_group;
+    g->stopping = false;
+    long err = g->waiter.fiber ? run_as_fiber(g, until_ns) : run_as_thread(g, until_ns);
+    for (uint32_t i = 0; i < g->n && err == 0; i++)
+        if (g->ops[i].stop_error == EBADF)
+            err = -EBADF;
+    return err;
+}

@@ -1,0 +1,220 @@
+/* tests/io/kit.h - what the tests of I/O have in common: findings, descriptors, and looks inside.
+ * SPDX-License-Identifier: MIT */
+#ifndef TESTS_IO_KIT_H
+#define TESTS_IO_KIT_H
+
+#include "rungs.h"
+
+#include "sched/worker.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/time.h>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define UNDER_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define UNDER_ASAN 1
+#endif
+#endif
+#ifndef UNDER_ASAN
+#define UNDER_ASAN 0
+#endif
+
+/* Longer than anything here takes, also on a loaded machine: a call that a lost wake would let wait
+ * for ever fails after this time instead. */
+#define LONG COIR_SEC(20)
+
+/* What fibers and plain threads find wrong. They only note it; the test's own thread asserts. */
+struct findings {
+    _Atomic int n;
+    const char *file, *what;
+    int line;
+    long got, wanted;
+};
+static struct findings findings;
+
+static inline void note(const char *file, int line, const char *what, long got, long wanted)
+{
+    if (atomic_fetch_add(&findings.n, 1) == 0) {
+        findings.file = file;
+        findings.line = line;
+        findings.what = what;
+        findings.got = got;
+        findings.wanted = wanted;
+    }
+}
+
+static inline int matches(const char *file, int line, const char *what, long got, long wanted)
+{
+    if (got != wanted)
+        note(file, line, what, got, wanted);
+    return got == wanted;
+}
+
+/* 1 when as expected. EXPECT_FAILS: call is -1 with that errno. */
+#define EXPECT(cond)            matches(__FILE__, __LINE__, #cond, (cond) != 0, 1)
+#define EXPECT_EQ(got, wanted)  matches(__FILE__, __LINE__, #got, (long)(got), (long)(wanted))
+#define EXPECT_FAILS(call, err) EXPECT_EQ(minus_errno((long)(call)), -(long)(err))
+
+/* The result of a POSIX-like call in one number: -1 becomes -errno. */
+static inline long minus_errno(long res)
+{
+    return res == -1 ? -(long)errno : res;
+}
+
+static inline void assert_no_findings(void)
+{
+    int n = atomic_exchange(&findings.n, 0);
+    if (n)
+        fail_msg("%s:%d: %s is %ld, not %ld (and %d more)", findings.file, findings.line,
+                 findings.what, findings.got, findings.wanted, n - 1);
+}
+
+/* fn(arg) as the first fiber of a runtime with so many workers; it must leave no findings and no
+ * descriptors. */
+static inline void run_on(unsigned workers, void (*fn)(void *), void *arg)
+{
+    int fds = test_fds_open();
+    assert_int_equal(fiber_test_run(workers, fn, arg), 0);
+    assert_no_findings();
+    assert_int_equal(test_fds_open(), fds);
+}
+
+/* The same with 1, 2 and 4 workers. */
+static inline void run_on_each(void (*fn)(void *), void *arg)
+{
+    for (const unsigned *w = test_workers; *w; w++)
+        run_on(*w, fn, arg);
+}
+
+/* A child process that runs fn(arg), finds nothing and writes nothing to stderr. */
+static inline int no_findings_status(void)
+{
+    int n = atomic_load(&findings.n);
+    if (n)
+        fprintf(stderr, "%s:%d: %s is %ld, not %ld (and %d more)\n", findings.file, findings.line,
+                findings.what, findings.got, findings.wanted, n - 1);
+    return n != 0;
+}
+
+static inline void run_in_child(int (*fn)(void *), void *arg)
+{
+    char text[1024];
+    int status = test_child(fn, arg, text, sizeof text);
+    if (status != 0)
+        fail_msg("the child's status is %#x; it wrote: %s", status, text);
+    assert_string_equal(text, "");
+}
+
+/* Two ends: data written to [1] can be read from [0]. */
+enum kind { PIPE, UNIX_STREAM, TCP_STREAM, KINDS };
+
+static inline void tcp_pair(int ends[2])
+{
+    struct sockaddr_in addr = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
+    socklen_t len = sizeof addr;
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    EXPECT_EQ(bind(listener, (struct sockaddr *)&addr, len), 0);
+    EXPECT_EQ(listen(listener, 1), 0);
+    EXPECT_EQ(getsockname(listener, (struct sockaddr *)&addr, &len), 0);
+    ends[1] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    EXPECT_EQ(connect(ends[1], (struct sockaddr *)&addr, len), 0);
+    ends[0] = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+    EXPECT(ends[0] >= 0);
+    close(listener);
+}
+
+static inline void make_ends(enum kind kind, int ends[2])
+{
+    if (kind == TCP_STREAM)
+        tcp_pair(ends);
+    else if (kind == UNIX_STREAM)
+        EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+    else
+        EXPECT_EQ(pipe2(ends, O_CLOEXEC), 0);
+}
+
+static inline void close_ends(const int ends[2])
+{
+    close(ends[0]);
+    close(ends[1]);
+}
+
+/* The n-th byte of a stream that checks can be made against. */
+static inline unsigned char pattern(size_t n)
+{
+    return (unsigned char)(n * 131 + n / 251);
+}
+
+/* Write to fd until it takes no more; how many bytes it took. */
+static inline size_t fill(int fd)
+{
+    static const char zeros[4096];
+    size_t bytes = 0;
+    ssize_t n;
+    int flags = fcntl(fd, F_GETFL);
+    fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+    while ((n = write(fd, zeros, sizeof zeros)) > 0 || (n = write(fd, zeros, 1)) > 0)
+        bytes += (size_t)n;
+    fcntl(fd, F_SETFL, flags);
+    return bytes;
+}
+
+/* Looks inside. */
+
+static inline unsigned worker_index(void)
+{
+    return coir__worker_self()->index;
+}
+
+static inline int has_state(coir_fiber *fiber, enum coir__state state)
+{
+    struct coir__fiber *f = coir__fiber_of(fiber);
+    return f && coir__fiber_state(f) == state;
+}
+
+/* Let others run until that fiber, on whichever worker, is parked in the call under test. */
+static inline void until_parked(coir_fiber *fiber)
+{
+    while (!has_state(fiber, COIR__PARKED))
+        coir_yield();
+}
+
+/* Until the kernel has what this worker's fibers have started: a tick has passed. */
+static inline void until_submitted(void)
+{
+    uint32_t tick = coir__worker_self()->tick;
+    while (coir__worker_self()->tick < tick + 2)
+        coir_yield();
+}
+
+/* A fiber on the next worker, or, with 1 worker, on this one. */
+static inline coir_fiber *spawn_apart(void *(*fn)(void *), void *arg)
+{
+    coir_attr attr = { .flags = COIR_SPREAD };
+    coir_fiber *f = coir_spawn_with(&attr, fn, arg);
+    EXPECT(f != NULL);
+    return f;
+}
+
+static inline void join(coir_fiber *fiber)
+{
+    EXPECT_EQ(coir_join(fiber, NULL), 0);
+}
+
+static inline double cpu_seconds(void)
+{
+    struct rusage used;
+    getrusage(RUSAGE_SELF, &used);
+    return (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
+           1e-6 * (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec);
+}
+
+#endif

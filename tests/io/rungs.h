@@ -1,0 +1,56 @@
+/* tests/io/rungs.h - run a group of tests on each rung of the ring's ladder of flags.
+ * SPDX-License-Identifier: MIT
+ *
+ * A flag that is taken away is what an older kernel does not have: see io/ring.c. */
+#ifndef TESTS_IO_RUNGS_H
+#define TESTS_IO_RUNGS_H
+
+#include "support/fiber_test.h"
+
+#include "io/ring.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+struct rung {
+    const char *name;
+    unsigned mask;
+};
+
+static const struct rung rungs[] = {
+    { "all flags", ~0u },
+    { "without DEFER_TASKRUN", ~(IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SINGLE_ISSUER) },
+    { "with SUBMIT_ALL only", IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE },
+    { "no flags", 0 },
+};
+
+enum { RUNGS = sizeof rungs / sizeof *rungs, WATCHDOG_SECONDS = 300 };
+
+/* A wake that is lost makes a test hang; this makes it fail. */
+static inline void watchdog(void)
+{
+    alarm(WATCHDOG_SECONDS);
+}
+
+/* RUNG=n in the environment: only that one. */
+static inline int rung_wanted(int n)
+{
+    const char *only = getenv("RUNG");
+    return !only || atoi(only) == n;
+}
+
+/* For main(): all tests on all rungs; the number of failures. */
+#define RUN_ON_ALL_RUNGS(tests)                                                                    \
+    ({                                                                                             \
+        int failed_ = 0;                                                                           \
+        watchdog();                                                                                \
+        for (int rung_ = 0; rung_ < RUNGS; rung_++) {                                              \
+            if (!rung_wanted(rung_))                                                               \
+                continue;                                                                          \
+            coir__ring_flags_mask = rungs[rung_].mask;                                             \
+            failed_ += cmocka_run_group_tests_name(rungs[rung_].name, tests, NULL, NULL);          \
+        }                                                                                          \
+        failed_;                                                                                   \
+    })
+
+#endif

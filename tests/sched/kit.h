@@ -1,0 +1,82 @@
+/* tests/sched/kit.h - what several tests of the scheduler share.
+ * SPDX-License-Identifier: MIT */
+#ifndef TESTS_SCHED_KIT_H
+#define TESTS_SCHED_KIT_H
+
+#include "support/fiber_test.h"
+
+#include "sched/runtime.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* Longer than anything here takes, on a machine however busy: waits for ever become failures. */
+enum { KIT_PATIENCE_S = 60 };
+
+/* Let others go on: the other fibers of this worker, or the other threads. */
+static inline void kit_pause(void)
+{
+    if (coir_self())
+        coir_yield();
+    sched_yield();
+}
+
+/* Wait until cond holds: 1; 0 when patience has run out. For fibers, whatever their cancel or
+ * deadline, and for threads. */
+#define KIT_UNTIL(cond)                                                                            \
+    __extension__({                                                                                \
+        int64_t kit_until_ns = coir_now() + COIR_SEC(KIT_PATIENCE_S);                              \
+        while (!(cond) && coir_now() < kit_until_ns)                                               \
+            kit_pause();                                                                           \
+        (cond) ? 1 : 0;                                                                            \
+    })
+
+/* A handle's record. */
+static inline struct coir__fiber *kit_record(coir_fiber *handle)
+{
+    return coir__fiber_of(handle);
+}
+
+/* Is this program built on the fake engine? Known once a runtime has started. */
+static inline bool kit_fake(void)
+{
+    return strcmp(coir_io_engine(), "fake") == 0;
+}
+
+static inline void *kit_nothing(void *arg)
+{
+    return arg;
+}
+
+/* For coir_run: a run without anything. */
+static inline void kit_empty(void *arg)
+{
+    (void)arg;
+}
+
+/* What a call returned and, when that was -1, its errno; else 0. */
+struct kit_said {
+    int result, err;
+};
+
+#define KIT_SAID(call)                                                                             \
+    __extension__({                                                                                \
+        errno = 0;                                                                                 \
+        int kit_result = (call);                                                                   \
+        (struct kit_said){ kit_result, kit_result < 0 ? errno : 0 };                               \
+    })
+
+#define kit_assert_said(said, want_result, want_err)                                               \
+    do {                                                                                           \
+        assert_int_equal((said).err, want_err);                                                    \
+        assert_int_equal((said).result, want_result);                                              \
+    } while (0)
+
+#endif
