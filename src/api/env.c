@@ -131,12 +131,11 @@ int coir__config_make(struct coir__config *config, const coir_options *options)
         return -EINVAL;
     if (!options->io)
         check_engine_env();
-    if (options->flags & COIR_UNGUARDED)
-        coir__stack_policy.unguarded_allowed = true;
     *config = (struct coir__config){
         .engine = coir__engine_chosen = coir__engine_choose(),
         .workers = options->workers ? options->workers : workers_from_env(),
         .stack_class = (unsigned)class,
+        .unguarded = options->flags & COIR_UNGUARDED,
         .drain_ns = options->drain_ns ? options->drain_ns : COIR_SEC(1),
     };
     return 0;

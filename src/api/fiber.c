@@ -86,7 +86,7 @@ void *coir_fail(int err)
     return COIR_FAILED;
 }
 
-static int spawn(const coir_attr *attr, void *(*fn)(void *), void *arg, struct coir__fiber **fiber)
+static int spawn(const coir_attr *attr, void *(*fn)(void *), void *arg, coir_fiber **handle)
 {
     const unsigned known = COIR_DETACHED | COIR_SAVE_FPU | COIR_SPREAD;
     struct coir__spawn how = { .fn = fn, .arg = arg, .stack_class = -1, .deadline_ns = 0 };
@@ -107,21 +107,24 @@ static int spawn(const coir_attr *attr, void *(*fn)(void *), void *arg, struct c
     struct coir__fiber *self = coir__fiber_self();
     if (!how.deadline_ns)
         how.deadline_ns = how.flags & COIR_DETACHED ? COIR_NEVER : *coir__deadline_of(self);
-    if (self)
-        return coir__spawn(NULL, &how, fiber);
-    struct coir__runtime *rt;
-    int err = coir__host_runtime_enter(&rt);
+    struct coir__runtime *rt = NULL;
+    struct coir__fiber *f;
+    int err = self ? 0 : coir__host_runtime_enter(&rt);
     if (err < 0)
         return err;
-    err = coir__spawn(rt, &how, fiber);
-    coir__host_runtime_leave(rt);
+    err = coir__spawn(rt, &how, &f);
+    if (err == 0)
+        *handle = coir__fiber_handle(f); /* before leaving: the runtime's end makes it stale */
+    if (rt)
+        coir__host_runtime_leave(rt);
     return err;
 }
 
 coir_fiber *coir_spawn_with(const coir_attr *attr, void *(*fn)(void *), void *arg)
 {
-    struct coir__fiber *f = NULL;
-    return coir__edge(spawn(attr, fn, arg, &f)) < 0 ? NULL : coir__fiber_handle(f);
+    coir_fiber *handle = NULL;
+    coir__edge(spawn(attr, fn, arg, &handle));
+    return handle;
 }
 
 coir_fiber *coir_spawn(void *(*fn)(void *), void *arg)
@@ -129,9 +132,7 @@ coir_fiber *coir_spawn(void *(*fn)(void *), void *arg)
     if (!coir__fiber_self() || !fn)
         return coir_spawn_with(NULL, fn, arg);
     struct coir__fiber *f = coir__spawn_plain(coir__worker_self(), fn, arg);
-    if (!f)
-        errno = ENOMEM;
-    return f ? coir__fiber_handle(f) : NULL;
+    return f ? coir__fiber_handle(f) : coir_spawn_with(NULL, fn, arg); /* which knows why not */
 }
 
 int coir_join(coir_fiber *fiber, void **result)

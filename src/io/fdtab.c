@@ -131,10 +131,10 @@ bool coir__fd_closing(int fd)
     return w && atomic_load_explicit(w, memory_order_acquire) & CLOSING;
 }
 
-bool coir__fd_same(int fd, uint32_t generation)
+uint32_t coir__fd_generation(int fd)
 {
     word *w = find(fd);
-    return w && generation_in(atomic_load_explicit(w, memory_order_acquire)) == generation;
+    return generation_in(w ? atomic_load_explicit(w, memory_order_acquire) : 0);
 }
 
 void coir__fd_worker_add(struct coir__worker *w)

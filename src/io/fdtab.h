@@ -14,8 +14,8 @@ COIR_HIDDEN int coir__fd_begin(int fd, uint32_t *generation);
 COIR_HIDDEN void coir__fd_end(int fd);
 /* Is somebody closing it? */
 COIR_HIDDEN bool coir__fd_closing(int fd);
-/* Is it still the file of that generation? */
-COIR_HIDDEN bool coir__fd_same(int fd, uint32_t generation);
+/* Which of the files that have this number is it now? Never 0. */
+COIR_HIDDEN uint32_t coir__fd_generation(int fd);
 
 /* A worker's engine has come up, or goes: close must reach it. */
 COIR_HIDDEN void coir__fd_worker_add(struct coir__worker *w);

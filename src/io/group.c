@@ -58,9 +58,18 @@ static void start_lent(struct coir__worker *w, struct coir__waiter *waiter)
     leave(g);
 }
 
+/* Undo coir__op_begin for the first n. */
+static void end_group(struct coir__op_group *g, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (g->ops[i].counted && g->ops[i].fd >= 0)
+            coir__fd_end(g->ops[i].fd);
+}
+
 /* All or none. */
 static int begin_group(struct coir__op_group *g)
 {
+    g->in_flight = 1;
     for (uint32_t i = 0; i < g->n; i++) {
         struct coir__op *op = &g->ops[i];
         op->group = g;
@@ -69,9 +78,7 @@ static int begin_group(struct coir__op_group *g)
             continue;
         int err = coir__op_begin(op);
         if (err < 0) {
-            while (i-- > 0)
-                if (takes_part(&g->ops[i]) && g->ops[i].counted)
-                    coir__fd_end(g->ops[i].fd);
+            end_group(g, i);
             return err;
         }
         g->in_flight++;
@@ -79,32 +86,22 @@ static int begin_group(struct coir__op_group *g)
     return 0;
 }
 
-static long run_as_fiber(struct coir__op_group *g, int64_t until_ns)
+static void run_as_fiber(struct coir__op_group *g, int64_t until_ns)
 {
-    g->in_flight = 1;
-    int err = begin_group(g);
-    if (err < 0)
-        return err;
     start_group(coir__worker_self(), g);
     if (--g->in_flight)
         coir__waiter_wait(&g->waiter, COIR__WHY_IO, until_ns, NULL, NULL);
-    return 0;
 }
 
-static long run_as_thread(struct coir__op_group *g, int64_t until_ns)
+static int run_as_thread(struct coir__op_group *g, int64_t until_ns)
 {
     struct coir__lent lent = { .waiter = &g->waiter, .start = start_lent };
-    long err = coir__host_runtime_enter(&lent.rt);
+    int err = coir__host_runtime_enter(&lent.rt);
     if (err < 0)
-        return err;
-    g->in_flight = 1;
-    err = begin_group(g);
-    if (err < 0) {
-        coir__host_runtime_leave(lent.rt);
-        return err;
-    }
-    coir__lend(&lent, until_ns);
-    return 0;
+        end_group(g, g->n);
+    else
+        coir__lend(&lent, until_ns);
+    return err;
 }
 
 long coir__group_run(struct coir__op_group *g, int64_t until_ns)
@@ -112,7 +109,11 @@ long coir__group_run(struct coir__op_group *g, int64_t until_ns)
     coir__waiter_init(&g->waiter);
     g->waiter.stop = stop_group;
     g->stopping = false;
-    long err = g->waiter.fiber ? run_as_fiber(g, until_ns) : run_as_thread(g, until_ns);
+    long err = begin_group(g);
+    if (err == 0 && g->waiter.fiber)
+        run_as_fiber(g, until_ns);
+    else if (err == 0)
+        err = run_as_thread(g, until_ns);
     for (uint32_t i = 0; i < g->n && err == 0; i++)
         if (g->ops[i].stop_error == EBADF)
             err = -EBADF;

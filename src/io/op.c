@@ -297,12 +297,13 @@ static void prepare_to_wait(struct coir__op *op, struct coir__fiber *f)
 static long run_once_as_thread(struct coir__op *op)
 {
     struct coir__lent lent = { .waiter = &op->waiter, .start = start_lent };
-    long err = coir__host_runtime_enter(&lent.rt);
+    long err = coir__op_begin(op);
     if (err < 0)
         return err;
-    err = coir__op_begin(op);
+    err = coir__host_runtime_enter(&lent.rt); /* may start one, which takes time, and descriptors */
     if (err < 0) {
-        coir__host_runtime_leave(lent.rt);
+        if (op->counted)
+            coir__fd_end(op->fd);
         return err;
     }
     prepare_to_wait(op, NULL);

@@ -25,11 +25,21 @@ static long look(struct pollfd *fds, unsigned long n)
     return ready;
 }
 
-/* Are they still the files that we began with? */
+/* An op for each descriptor. Which file it means is settled now. */
+static void make_ops(struct coir__op *ops, const struct pollfd *fds, unsigned long n)
+{
+    for (unsigned long i = 0; i < n; i++)
+        ops[i] = (struct coir__op){ .code = COIR__OP_POLL,
+                                    .fd = fds[i].fd,
+                                    .generation = coir__fd_generation(fds[i].fd),
+                                    .flags = (uint16_t)fds[i].events,
+                                    .counted = true };
+}
+
 static bool same_files(const struct coir__op *ops, unsigned long n)
 {
     for (unsigned long i = 0; i < n; i++)
-        if (ops[i].generation && !coir__fd_same(ops[i].fd, ops[i].generation))
+        if (coir__fd_generation(ops[i].fd) != ops[i].generation)
             return false;
     return true;
 }
@@ -47,22 +57,21 @@ static long poll_with(struct coir__op *ops, struct pollfd *fds, unsigned long n,
     struct coir__op_group g = { .ops = ops, .n = (uint32_t)n };
     int64_t deadline_ns = coir__op_deadline();
     int64_t end_ns = until_ns < deadline_ns ? until_ns : deadline_ns;
-    for (bool first = true;; first = false) {
+    bool made = false;
+    for (;;) {
         long err = coir__op_check();
         if (err < 0)
             return err;
         long ready = look(fds, n);
-        if (!first && !same_files(ops, n))
+        if (made && !same_files(ops, n))
             return -EBADF;
         if (ready != 0)
             return ready;
         if (until_ns <= coir__host_now())
             return 0;
-        for (unsigned long i = 0; i < n && first; i++)
-            ops[i] = (struct coir__op){ .code = COIR__OP_POLL,
-                                        .fd = fds[i].fd,
-                                        .flags = (uint16_t)fds[i].events,
-                                        .counted = true };
+        if (!made)
+            make_ops(ops, fds, n);
+        made = true;
         if (nothing_to_poll(fds, n))
             coir__op_pause(end_ns);
         else

@@ -7,6 +7,8 @@
  * NO_SQARRAY is left alone: then the array must be filled. */
 #include "ring.h"
 
+#include "sched/sanitize.h"
+
 #include <errno.h>
 #include <linux/time_types.h>
 #include <sys/mman.h>
@@ -43,7 +45,7 @@ static long set_up(struct io_uring_params *p)
         for (unsigned cq = CQ_ENTRIES; cq >= CQ_ENTRIES_MIN; cq /= 2) {
             *p = (struct io_uring_params){
                 .flags = IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE |
-                         (ladder[rung] & coir__ring_flags_mask),
+                         (ladder[rung] & coir__ring_flags_mask & COIR__SAN_RING_FLAGS),
                 .cq_entries = cq,
             };
             fd = coir__sys(SYS_io_uring_setup, SQ_ENTRIES, p);
@@ -143,7 +145,7 @@ struct io_uring_sqe *coir__ring_sqe(struct coir__ring *r)
     return sqe;
 }
 
-int coir__ring_enter(struct coir__ring *r, bool wait, int64_t timeout_ns)
+static int enter(struct coir__ring *r, bool wait, int64_t timeout_ns)
 {
     struct __kernel_timespec timeout = { timeout_ns / 1000000000, timeout_ns % 1000000000 };
     struct io_uring_getevents_arg arg = {
@@ -159,4 +161,15 @@ int coir__ring_enter(struct coir__ring *r, bool wait, int64_t timeout_ns)
     /* How many it took: by its own head, since an error can hide the count. */
     r->submitted = atomic_load_explicit(r->sq_head, memory_order_acquire);
     return n < 0 ? (int)n : 0;
+}
+
+int coir__ring_enter(struct coir__ring *r, bool wait, int64_t timeout_ns)
+{
+    if (COIR__SAN_WAITS_APART && wait) {
+        int err = enter(r, false, 0);
+        if (err == 0 && !coir__ring_ready(r))
+            coir__san_await_ring(r->fd, timeout_ns);
+        wait = false;
+    }
+    return enter(r, wait, timeout_ns);
 }

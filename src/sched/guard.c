@@ -91,7 +91,7 @@ bool coir__guard_install(char *low, size_t bytes, enum coir__guards *how)
     if (map_guard(low, bytes))
         return true;
     *how = COIR__GUARDS_UNKNOWN;
-    return coir__stack_policy.unguarded_allowed;
+    return false;
 }
 
 void coir__guards_unmapped(uint32_t n)

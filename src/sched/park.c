@@ -64,10 +64,17 @@ static __attribute__((noinline)) struct coir__fiber *starve(struct coir__worker 
                                                             struct coir__fiber *f)
 {
     w->starved = f;
-    atomic_store_explicit(&w->starving, 1, memory_order_relaxed);
+    atomic_fetch_or_explicit(&w->refuses, COIR__REFUSES_STARVING, memory_order_relaxed);
     w->turn = &w->ready;
     w->round_left = coir__runq_len(&w->ready);
     return pick(w);
+}
+
+static void starves_no_more(struct coir__worker *w)
+{
+    w->starved = NULL;
+    atomic_fetch_and_explicit(&w->refuses, ~(uint32_t)COIR__REFUSES_STARVING,
+                              memory_order_relaxed);
 }
 
 void coir__unstarve(struct coir__worker *w)
@@ -75,8 +82,7 @@ void coir__unstarve(struct coir__worker *w)
     struct coir__fiber *f = w->starved;
     if (!bind(w, f))
         return;
-    w->starved = NULL;
-    atomic_store_explicit(&w->starving, 0, memory_order_relaxed);
+    starves_no_more(w);
     coir__fiber_state_set(f, COIR__READY);
     coir__runq_push(&w->ready, f);
 }
@@ -247,8 +253,7 @@ static struct coir__fiber *next_here(struct coir__worker *w, struct coir__fiber 
     bool plain = !(f->flags & COIR__SPECIAL);
     if (__builtin_expect(next != NULL, 0)) {
         if (plain && next->stack_class == f->stack_class) {
-            w->starved = NULL;
-            atomic_store_explicit(&w->starving, 0, memory_order_relaxed);
+            starves_no_more(w);
             return next;
         }
     }

@@ -134,6 +134,7 @@ void coir__record_free(struct coir__worker *w, struct coir__fiber *f)
     generation = generation == UINT16_MAX ? 1 : (uint16_t)(generation + 1);
     coir__fiber_state_set(f, COIR__FREE);
     atomic_store_explicit(&f->generation, generation, memory_order_release);
+    atomic_thread_fence(memory_order_release); /* before anything of the record's next use */
     f->next = NULL;
     if (!w) {
         depot_put(f, 1);

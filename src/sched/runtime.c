@@ -14,8 +14,13 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
-/* How many runtimes have workers: the last one gives the memory of records and stacks back. */
-static _Atomic uint32_t runtimes;
+/* The last runtime that ends gives the memory of records and stacks back; one that starts meanwhile
+ * waits. */
+static struct {
+    _Atomic uint8_t lock;
+    uint32_t len;
+    bool left_behind; /* records of fibers that will never run again, which others may still know */
+} runtimes;
 
 static struct coir__worker *map_workers(struct coir__runtime *rt)
 {
@@ -117,10 +122,13 @@ static void free_runtime(struct coir__runtime *rt)
 {
     coir__sys(SYS_munmap, rt->workers, rt->workers_bytes);
     rt->workers = NULL;
-    if (atomic_fetch_sub(&runtimes, 1) == 1) {
+    coir__spin_lock(&runtimes.lock);
+    if (--runtimes.len == 0) {
         coir__stack_unmap();
-        coir__record_trim();
+        if (!runtimes.left_behind)
+            coir__record_trim();
     }
+    coir__spin_unlock(&runtimes.lock);
 }
 
 static void join_threads(struct coir__runtime *rt)
@@ -173,14 +181,17 @@ int coir__runtime_start(struct coir__runtime *rt, const struct coir__config *con
         rt->workers[i].rt = rt;
         rt->workers[i].index = i;
     }
-    atomic_fetch_add(&runtimes, 1);
+    coir__spin_lock(&runtimes.lock);
+    runtimes.len++;
+    coir__spin_unlock(&runtimes.lock);
     int err = here ? worker_enter(&rt->workers[0]) : 0;
     if (err < 0)
         goto free;
     err = start_threads(rt, here);
     if (err < 0)
         goto stop;
-    atomic_store(&rt->accepting, 1);
+    if (!here)
+        atomic_store(&rt->accepting, 1);
     return 0;
 stop:
     atomic_store(&rt->stopping, 1);
@@ -241,7 +252,6 @@ static bool close_doors(struct coir__runtime *rt)
 
 void coir__runtime_wind_down(struct coir__runtime *rt, struct coir__worker *w, int64_t now_ns)
 {
-    uint32_t draining = 0;
     if (!atomic_load_explicit(&rt->draining, memory_order_acquire)) {
         if (w->index != 0) {
             if (coir__runtime_quiet(rt, false))
@@ -250,8 +260,11 @@ void coir__runtime_wind_down(struct coir__runtime *rt, struct coir__worker *w, i
         }
         if (!coir__runtime_quiet(rt, false) || !close_doors(rt))
             return;
-        rt->drain_until_ns = now_ns + rt->config.drain_ns;
-        atomic_compare_exchange_strong(&rt->draining, &draining, 1);
+        if (__builtin_add_overflow(now_ns, rt->config.drain_ns, &rt->drain_until_ns))
+            rt->drain_until_ns = COIR__NEVER;
+        for (unsigned i = 0; i < rt->config.workers; i++)
+            atomic_fetch_or(&rt->workers[i].refuses, COIR__REFUSES_ENDING);
+        atomic_store(&rt->draining, 1);
         coir__record_each(rt, cancel, NULL);
         coir__runtime_kick(rt);
     }
@@ -282,10 +295,12 @@ static void forget(struct coir__fiber *f, void *arg)
     (void)arg;
     coir__spin_lock(&f->lock); /* others may be about to cancel it */
     bool ended = coir__fiber_state(f) == COIR__ENDED;
-    if (!ended)
+    if (!ended) {
         f->home = NULL;
-    else
+        runtimes.left_behind = true;
+    } else {
         coir__record_free(NULL, f);
+    }
     coir__spin_unlock(&f->lock);
 }
 
@@ -300,9 +315,9 @@ int coir__runtime_run(struct coir__runtime *rt, void (*fn)(void *), void *arg)
     struct coir__fiber *f = NULL;
     int err = coir__spawn(rt, &how, &f);
     if (err == 0) {
+        atomic_store(&rt->accepting, 1);
         coir__worker_loop(&rt->workers[0]);
     } else {
-        atomic_store(&rt->accepting, 0);
         atomic_store(&rt->stopping, 1);
         coir__runtime_kick(rt);
     }

@@ -14,6 +14,7 @@ struct coir__config {
     const struct coir__engine *engine;
     unsigned workers;
     unsigned stack_class;
+    bool unguarded; /* go on without guards when they run out, else fail with ENOMEM */
     int64_t drain_ns;
 };
 
@@ -41,6 +42,13 @@ COIR_HIDDEN int coir__runtime_start(struct coir__runtime *rt, const struct coir_
 /* coir_run's caller becomes worker 0: run fn(arg) as a fiber until everything has ended, then stop
  * and free. */
 COIR_HIDDEN int coir__runtime_run(struct coir__runtime *rt, void (*fn)(void *), void *arg);
+
+/* How far the end has come: 0 fn runs, 1 it has returned, 2 draining. Only grows. */
+static inline uint32_t coir__runtime_phase(struct coir__runtime *rt)
+{
+    return atomic_load_explicit(&rt->main_ended, memory_order_acquire) +
+           atomic_load_explicit(&rt->draining, memory_order_acquire);
+}
 
 /* Have all fibers that are not detached ended? Exact only when nobody else can spawn. */
 COIR_HIDDEN bool coir__runtime_quiet(struct coir__runtime *rt, bool detached_too);

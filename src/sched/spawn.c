@@ -66,7 +66,7 @@ static inline void begin(struct coir__fiber *f, struct coir__worker *home, void 
 
 struct coir__fiber *coir__spawn_plain(struct coir__worker *w, void *(*fn)(void *), void *arg)
 {
-    if (atomic_load_explicit(&w->starving, memory_order_relaxed))
+    if (atomic_load_explicit(&w->refuses, memory_order_relaxed))
         return NULL;
     struct coir__fiber *f = coir__record_alloc(w);
     if (!f)
@@ -83,8 +83,9 @@ int coir__spawn(struct coir__runtime *rt, const struct coir__spawn *how, struct 
     if (w)
         rt = w->rt;
     struct coir__worker *home = place(rt, w, how->flags);
-    if (atomic_load_explicit(&home->starving, memory_order_relaxed))
-        return -ENOMEM;
+    uint32_t refuses = atomic_load_explicit(&home->refuses, memory_order_relaxed);
+    if (refuses)
+        return refuses & COIR__REFUSES_ENDING ? -EAGAIN : -ENOMEM;
     struct coir__fiber *f = coir__record_alloc(w);
     if (!f)
         return -ENOMEM;
@@ -163,6 +164,15 @@ static inline void take_result(struct coir__fiber *f, void **result, int *error)
     free_record(coir__worker_self(), f);
 }
 
+/* Is f, which is locked, still the handle's? Asked last: records are freed and used anew without the
+ * lock, and what was read of one before its generation is then the handle's fiber's. While it is
+ * locked that one does not end; ended and without a joiner, it is not freed. */
+static inline bool still(struct coir__fiber *f, void *handle)
+{
+    atomic_thread_fence(memory_order_acquire); /* pairs with the one in coir__record_free() */
+    return coir__fiber_of(handle) == f;
+}
+
 /* Whoever takes a fiber's result, or gives it up, becomes its joiner first, so that there is only
  * one. A thread, or a fiber of another runtime, also visits the fiber's runtime, which keeps its
  * memory until leave(); once it is stopping it lets nobody in. f is locked. 0, or -EINVAL. */
@@ -170,8 +180,9 @@ static inline int claim(struct coir__fiber *f, void *handle, struct coir__runtim
 {
     static struct coir__waiter nobody;
     struct coir__worker *w = coir__worker_self();
+    bool taken = f->detached || f->joiner || !f->home;
     *visited = NULL;
-    if (coir__fiber_of(handle) != f || f->detached || f->joiner || !f->home)
+    if (!still(f, handle) || taken)
         return -EINVAL;
     struct coir__runtime *rt = f->home->rt;
     if (__builtin_expect(!w || w->rt != rt, 0)) {
@@ -228,7 +239,7 @@ int coir__join(void *handle, void **result, int *error)
     struct coir__fiber *self = coir__fiber_self();
     struct coir__fiber *f = coir__fiber_of(handle);
     int64_t deadline_ns;
-    if (__builtin_expect(!f || f->detached, 0))
+    if (__builtin_expect(!f, 0))
         return -EINVAL;
     if (__builtin_expect(f == self, 0))
         return -EDEADLK;
@@ -280,8 +291,9 @@ int coir__cancel(void *handle)
     if (!f)
         return -EINVAL;
     coir__spin_lock(&f->lock);
-    bool stale = coir__fiber_of(handle) != f;
-    if (!stale && !f->done) {
+    bool done = f->done;
+    bool stale = !still(f, handle);
+    if (!stale && !done) {
         atomic_store_explicit(&f->cancelled, 1, memory_order_relaxed);
         /* By mail also on its own worker: it is handled while the fiber is parked, in the loop,
          * never from within a call. */

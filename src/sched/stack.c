@@ -164,8 +164,8 @@ static struct coir__stack *take_cold(unsigned class)
     return NULL;
 }
 
-/* A slot that was never used, guarded now. */
-static struct coir__stack *carve(unsigned class)
+/* A slot that was never used, guarded now if that is possible. */
+static struct coir__stack *carve(unsigned class, bool unguarded_allowed)
 {
     uint32_t len = depot.slabs_len[class];
     struct slab *slab = len ? &depot.slabs[class][len - 1] : NULL;
@@ -175,13 +175,14 @@ static struct coir__stack *carve(unsigned class)
         return NULL;
     enum coir__guards how;
     if (!coir__guard_install(slab->base + slab->carved * coir__stack_class_bytes(class),
-                             coir__stack_guard_bytes(class), &how))
+                             coir__stack_guard_bytes(class), &how) &&
+        !unguarded_allowed)
         return NULL;
     slab->guards_mapped += how == COIR__GUARDS_MAPPED;
     return slot_open(slab, class, slab->carved++);
 }
 
-static struct coir__stack *depot_take(unsigned class)
+static struct coir__stack *depot_take(unsigned class, bool unguarded_allowed)
 {
     struct coir__stack *s = depot.warm[class];
     if (s) {
@@ -192,7 +193,7 @@ static struct coir__stack *depot_take(unsigned class)
         return s;
     }
     s = take_cold(class);
-    return s ? s : carve(class);
+    return s ? s : carve(class, unguarded_allowed);
 }
 
 struct coir__stack *coir__stack_alloc(struct coir__worker *w, unsigned class)
@@ -205,7 +206,7 @@ struct coir__stack *coir__stack_alloc(struct coir__worker *w, unsigned class)
         return s;
     }
     coir__spin_lock(&depot.lock);
-    s = depot_take(class);
+    s = depot_take(class, w->rt->config.unguarded);
     coir__spin_unlock(&depot.lock);
     return s;
 }

@@ -86,7 +86,6 @@ COIR_HIDDEN enum coir__guards coir__stack_guards(void);
 /* Knobs for tests and for coir_options; set before stacks are made. */
 struct coir__stack_policy {
     enum coir__guards guards; /* COIR__GUARDS_UNKNOWN: probe */
-    bool unguarded_allowed;   /* go on without guards when they run out, else fail with ENOMEM */
     uint32_t guard_maps_max;  /* 0: from vm.max_map_count */
 };
 COIR_HIDDEN extern struct coir__stack_policy coir__stack_policy;

@@ -107,12 +107,23 @@ static bool inbox_full(struct coir__worker *w)
            atomic_load_explicit(&w->closing_seen, memory_order_relaxed);
 }
 
-/* Nothing is ready: let the engine wait until something is. */
-static void sleep_until(struct coir__worker *w, int64_t until_ns)
+/* Has something come, or changed, that was not there when w last looked? Whoever changes the phase
+ * or ends a fiber does so before a fence, and looks at the other after it. */
+static bool must_look(struct coir__worker *w, uint32_t phase)
+{
+    struct coir__runtime *rt = w->rt;
+    return inbox_full(w) || atomic_load_explicit(&rt->stopping, memory_order_relaxed) ||
+           coir__runtime_phase(rt) != phase ||
+           (w->index == 0 && phase == 1 && coir__runtime_quiet(rt, false));
+}
+
+/* Nothing is ready: let the engine wait until something is. phase: the runtime's, when w last saw
+ * to it. */
+static void sleep_until(struct coir__worker *w, int64_t until_ns, uint32_t phase)
 {
     atomic_store_explicit(&w->sleeping, 1, memory_order_relaxed);
     atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in coir__worker_kick() */
-    if (inbox_full(w) || atomic_load_explicit(&w->rt->stopping, memory_order_relaxed))
+    if (must_look(w, phase))
         until_ns = 0;
     else
         coir__count(&w->counters.sleeps, 1);
@@ -162,14 +173,15 @@ void coir__worker_loop(struct coir__worker *w)
         w->tick++;
         int64_t now_ns = coir__host_now();
         take_stock(w, now_ns);
-        if (atomic_load_explicit(&rt->main_ended, memory_order_acquire))
+        uint32_t phase = coir__runtime_phase(rt);
+        if (phase)
             coir__runtime_wind_down(rt, w, now_ns);
         if (atomic_load_explicit(&rt->stopping, memory_order_acquire))
             break;
         if (coir__runq_len(&w->ready) || (coir__runq_len(&w->fresh) && !w->starved))
             engine->wait(w, 0);
         else
-            sleep_until(w, next_event(w, now_ns));
+            sleep_until(w, next_event(w, now_ns), phase);
         coir__run_fibers(w);
     }
 }

@@ -29,6 +29,12 @@ struct coir__counters {
     _Atomic uint64_t switches, ticks, sleeps, enters, ops;
 };
 
+/* Bits: why a worker takes no new fibers. */
+enum {
+    COIR__REFUSES_STARVING = 1, /* starved is set: ENOMEM */
+    COIR__REFUSES_ENDING = 2,   /* the runtime drains: EAGAIN */
+};
+
 struct coir__worker {
     struct coir__worker *self; /* where the GS base of the freestanding build points: see arch */
     /* The owner's, at every switch. */
@@ -70,7 +76,7 @@ struct coir__worker {
     _Atomic uintptr_t inbox __attribute__((aligned(2 * COIR__CACHE_LINE)));
     _Atomic uint32_t sleeping;     /* in engine->wait, or about to: who clears it must kick */
     _Atomic uint32_t kickers;      /* are about to kick */
-    _Atomic uint32_t starving;     /* starved is set: spawning here fails */
+    _Atomic uint32_t refuses;      /* COIR__REFUSES_*: spawning here fails */
     _Atomic uint32_t closing_seen; /* somebody wants the ops on closing descriptors ended */
 } __attribute__((aligned(2 * COIR__CACHE_LINE)));
 
