@@ -30,7 +30,7 @@ say      := @$(if $(V),:,printf '  %-4s %s\n')
 # the same for all, by a link; and a small stand-in for cmocka, which has no library there.
 cross     := $(filter-out $(shell uname -m),$(cpu))
 cross_inc := $(if $(cross),-Itests/support/cross -I$(BUILD)/include)
-cmocka    := $(if $(cross),-static,-lcmocka)
+cmocka    := $(if $(cross),-static,-lcmocka) -lm
 
 warnings  := -Wall -Wextra -Werror
 includes  := -Iinclude -Isrc $(cross_inc)

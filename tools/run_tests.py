@@ -37,8 +37,11 @@ def verdict(output, status):
 
 def run(command, timeout):
     """Its output and exit status; a program that hangs is killed with all it started."""
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                               stdin=subprocess.DEVNULL, start_new_session=True)
+    try:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                   stdin=subprocess.DEVNULL, start_new_session=True)
+    except OSError as error:
+        return f"{error}\n", -1
     try:
         output, _ = process.communicate(timeout=timeout)
         return output.decode(errors="replace"), process.returncode

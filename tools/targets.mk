@@ -31,9 +31,10 @@ test: setup ## all tests: of the library, of the samples, and the freestanding p
 # The compiler's target decides whether the freestanding build can be made: x86-64 so far.
 .PHONY: run-tests
 run-tests: all tests $(if $(filter x86_64,$(ARCH)),$(if $(SAN),,$(BUILD)/freestanding/core.o))
-	@TEST_SCALE=$(TEST_SCALE) BUILD=$(BUILD) tools/run_tests.py $(RUN) $(tests) \
+	@TEST_SCALE=$(TEST_SCALE) BUILD=$(BUILD) CC=$(CC) CXX=$(CXX) tools/run_tests.py $(RUN) $(tests) \
 	    $(if $(SAN)$(RUN),,$(if $(filter x86_64,$(ARCH)),"tests/freestanding.py \
-	    $(BUILD)/freestanding/core.o")) $(if $(RUN),,tests/samples/run.py)
+	    $(BUILD)/freestanding/core.o")) $(if $(RUN),,tests/samples/run.py) \
+	    $(if $(SAN)$(RUN),,tests/headers.sh)
 
 # The core as the drop-in will build it: no libc, no thread-locals, no vector registers.
 free_flags := -DCOIR_FREESTANDING -mgeneral-regs-only -fno-stack-protector \

@@ -42,6 +42,8 @@ struct coir__op {
     bool dont_wait;             /* -EAGAIN is a result, not a reason to wait */
     bool counted;               /* fd is in the descriptor table: unless OPENAT has no directory */
     bool submitted;             /* the engine's: the kernel has, or is about to get, its SQE */
+    bool cancelling;            /* likewise: the SQE that cancels it */
+    bool finished;              /* the engine's: only the cancel's completion is still to come */
     bool async;                 /* OPENAT: may block, so not without a kernel thread; open.c */
     int32_t fd;
     uint32_t generation; /* counted: which file of that number; 0: not known yet */

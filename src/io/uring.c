@@ -1,11 +1,11 @@
 /* io/uring.c - the io_uring engine: ops into SQEs, completions into ops, and a tick's one enter.
  * SPDX-License-Identifier: MIT
  *
- * user_data of an op is its address; two small numbers are ours. A cancel names its target by that
- * address, on a stack that
- *            may carry another op soon: safe, because the queue keeps its order. The cancel is only
- *            made while the target is in flight, it runs when it is submitted, and whatever op
- *            comes to the same address is submitted behind it.
+ * user_data  of an op is its address, of its cancel the same plus 1; two small numbers are ours.
+ * Cancel     An op is over when its own completion is here and its cancel's, if there was one: so
+ *            the address cannot carry another op that the cancel would hit. The kernel may find
+ *            nothing to cancel because the op is just on its way from one hand to another; then the
+ *            cancel is made again a little later.
  * Backlog    When the submission queue has no room even after an enter (the kernel is short of
  *            memory), an op, or its cancel, waits in a list and is tried again at each tick. So
  *            submit and cancel cannot fail.
@@ -21,7 +21,12 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
-enum { USER_DATA_NONE = 0, USER_DATA_KICK = 1, REAP_MAX = 256, EFD_CLOEXEC_ = 02000000 };
+enum { USER_DATA_KICK = 2, CANCEL_BIT = 1, REAP_MAX = 256, EFD_CLOEXEC_ = 02000000 };
+enum { RETRY_MIN_NS = 50 * 1000, RETRY_MAX_NS = 10 * 1000 * 1000 };
+
+struct list {
+    struct coir__op *first, **end; /* through backlog_next */
+};
 
 struct uring {
     struct coir__io io; /* first */
@@ -30,7 +35,9 @@ struct uring {
     bool kick_armed;
     bool sigpipe_blocked; /* by us */
     uint64_t event;       /* what the read of event_fd fills */
-    struct coir__op *backlog, **backlog_end;
+    struct list backlog;
+    struct list missed; /* cancels that found nothing, to be made again at retry_at_ns */
+    int64_t retry_at_ns, retry_ns;
 };
 
 static struct uring *uring_of(struct coir__worker *w)
@@ -80,7 +87,9 @@ static int uring_init(struct coir__worker *w)
     if (at < 0 && at > -4096)
         return -ENOMEM;
     struct uring *u = (struct uring *)at;
-    u->backlog_end = &u->backlog;
+    u->backlog.end = &u->backlog.first;
+    u->missed.end = &u->missed.first;
+    u->retry_ns = RETRY_MIN_NS;
     int err = coir__ring_open(&u->ring);
     if (err < 0)
         goto free;
@@ -168,37 +177,44 @@ static void prepare(struct io_uring_sqe *sqe, const struct coir__op *op)
     sqe->user_data = (uint64_t)(uintptr_t)op;
 }
 
-static void wait_in_backlog(struct uring *u, struct coir__op *op)
+static void list_add(struct list *list, struct coir__op *op)
 {
     op->backlog_next = NULL;
-    *u->backlog_end = op;
-    u->backlog_end = &op->backlog_next;
+    *list->end = op;
+    list->end = &op->backlog_next;
 }
 
-static bool in_backlog(struct uring *u, const struct coir__op *op)
+static struct coir__op *list_pop(struct list *list)
 {
-    for (const struct coir__op *o = u->backlog; o; o = o->backlog_next)
-        if (o == op)
-            return true;
-    return false;
+    struct coir__op *op = list->first;
+    list->first = op->backlog_next;
+    if (!list->first)
+        list->end = &list->first;
+    return op;
 }
 
-static void take_from_backlog(struct uring *u, struct coir__op *op)
+/* True: it was there. */
+static bool list_take(struct list *list, struct coir__op *op)
 {
-    struct coir__op **at = &u->backlog;
-    while (*at != op)
+    struct coir__op **at = &list->first;
+    while (*at && *at != op)
         at = &(*at)->backlog_next;
+    if (!*at)
+        return false;
     *at = op->backlog_next;
     if (!*at)
-        u->backlog_end = at;
+        list->end = at;
+    return true;
 }
 
 static bool try_submit(struct uring *u, struct coir__op *op)
 {
     struct io_uring_sqe *sqe = coir__ring_sqe(&u->ring);
-    if (sqe)
-        prepare(sqe, op);
-    return sqe != NULL;
+    if (!sqe)
+        return false;
+    prepare(sqe, op);
+    op->submitted = true;
+    return true;
 }
 
 static bool try_cancel(struct uring *u, struct coir__op *op)
@@ -207,56 +223,102 @@ static bool try_cancel(struct uring *u, struct coir__op *op)
     if (!sqe)
         return false;
     io_uring_prep_cancel64(sqe, (uint64_t)(uintptr_t)op, 0);
-    sqe->user_data = USER_DATA_NONE;
+    sqe->user_data = (uint64_t)(uintptr_t)op | CANCEL_BIT;
+    op->cancelling = true;
     return true;
 }
 
 static void uring_submit(struct coir__worker *w, struct coir__op *op)
 {
     struct uring *u = uring_of(w);
-    op->submitted = !u->backlog && try_submit(u, op);
-    if (!op->submitted)
-        wait_in_backlog(u, op);
+    op->submitted = op->cancelling = op->finished = false;
+    if (u->backlog.first || !try_submit(u, op))
+        list_add(&u->backlog, op);
+}
+
+static void cancel_or_wait(struct uring *u, struct coir__op *op)
+{
+    if (u->backlog.first || !try_cancel(u, op))
+        list_add(&u->backlog, op);
 }
 
 /* An op that never reached the kernel is over at once. */
 static void uring_cancel(struct coir__worker *w, struct coir__op *op)
 {
     struct uring *u = uring_of(w);
-    if (!op->submitted) {
-        take_from_backlog(u, op);
+    if (op->submitted) {
+        cancel_or_wait(u, op);
+    } else {
+        list_take(&u->backlog, op);
         coir__op_complete(w, op, -ECANCELED);
-    } else if (u->backlog || !try_cancel(u, op)) {
-        wait_in_backlog(u, op);
     }
 }
 
 /* In the backlog a submitted op stands for its cancel. */
 static void work_off_backlog(struct uring *u)
 {
-    while (u->backlog) {
-        struct coir__op *op = u->backlog;
+    while (u->backlog.first) {
+        struct coir__op *op = u->backlog.first;
         if (op->submitted ? !try_cancel(u, op) : !try_submit(u, op))
             return;
-        op->submitted = true;
-        u->backlog = op->backlog_next;
-        if (!u->backlog)
-            u->backlog_end = &u->backlog;
+        list_pop(&u->backlog);
     }
+}
+
+/* Returns until_ns, or when to come back for the next attempt. */
+static int64_t cancel_again(struct uring *u, int64_t until_ns)
+{
+    int64_t now_ns = coir__host_now();
+    if (now_ns < u->retry_at_ns)
+        return until_ns < u->retry_at_ns ? until_ns : u->retry_at_ns;
+    struct list missed = u->missed;
+    *missed.end = NULL;
+    u->missed = (struct list){ .end = &u->missed.first };
+    while (missed.first)
+        cancel_or_wait(u, list_pop(&missed));
+    u->retry_ns = u->retry_ns * 2 < RETRY_MAX_NS ? u->retry_ns * 2 : RETRY_MAX_NS;
+    return until_ns;
+}
+
+static void reap_op(struct coir__worker *w, struct uring *u, struct coir__op *op, int32_t res)
+{
+    if (__builtin_expect(u->backlog.first || u->missed.first, 0)) {
+        list_take(&u->backlog, op); /* its cancel comes too late */
+        list_take(&u->missed, op);
+    }
+    if (op->cancelling) {
+        op->finished = true;
+        op->res = res;
+    } else {
+        coir__op_complete(w, op, res);
+    }
+}
+
+static void reap_cancel(struct coir__worker *w, struct uring *u, struct coir__op *op, int32_t res)
+{
+    op->cancelling = false;
+    if (op->finished) {
+        coir__op_complete(w, op, op->res);
+    } else if (res == -ENOENT) {
+        if (!u->missed.first)
+            u->retry_at_ns = coir__host_now() + u->retry_ns;
+        list_add(&u->missed, op);
+        return;
+    }
+    u->retry_ns = RETRY_MIN_NS;
 }
 
 static void reap(struct coir__worker *w, struct uring *u)
 {
     struct io_uring_cqe cqe;
     for (int n = 0; n < REAP_MAX && coir__ring_reap(&u->ring, &cqe); n++) {
-        if (cqe.user_data == USER_DATA_KICK) {
+        struct coir__op *op = (struct coir__op *)(uintptr_t)(cqe.user_data & ~(uint64_t)CANCEL_BIT);
+        if (cqe.user_data == USER_DATA_KICK)
             u->kick_armed = false;
-        } else if (cqe.user_data != USER_DATA_NONE) {
-            struct coir__op *op = (struct coir__op *)(uintptr_t)cqe.user_data;
-            if (__builtin_expect(u->backlog && in_backlog(u, op), 0))
-                take_from_backlog(u, op); /* its cancel comes too late */
-            coir__op_complete(w, op, cqe.res);
-        }
+        else if (cqe.user_data & CANCEL_BIT)
+            reap_cancel(w, u, op, cqe.res);
+        else
+            reap_op(w, u, op, cqe.res);
     }
     if (!u->kick_armed)
         u->kick_armed = arm_kick(u);
@@ -269,11 +331,13 @@ static void uring_wait(struct coir__worker *w, int64_t until_ns)
     struct uring *u = uring_of(w);
     struct coir__ring *r = &u->ring;
     enum { ENTERS_MAX = 8 };
-    if (u->backlog)
+    if (u->backlog.first)
         work_off_backlog(u);
+    if (u->missed.first)
+        until_ns = cancel_again(u, until_ns);
     if (!u->kick_armed)
         u->kick_armed = arm_kick(u);
-    bool block = until_ns != 0 && !u->backlog && u->kick_armed;
+    bool block = until_ns != 0 && !u->backlog.first && u->kick_armed;
     for (int i = 0; i < ENTERS_MAX; i++) {
         block = block && !coir__ring_ready(r);
         if (!block && !coir__ring_pending(r) && !coir__ring_calls(r))

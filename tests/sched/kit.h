@@ -33,9 +33,10 @@ static inline void kit_pause(void)
 #define KIT_UNTIL(cond)                                                                            \
     __extension__({                                                                                \
         int64_t kit_until_ns = coir_now() + COIR_SEC(KIT_PATIENCE_S);                              \
-        while (!(cond) && coir_now() < kit_until_ns)                                               \
+        bool kit_holds;                                                                            \
+        while (!(kit_holds = (cond)) && coir_now() < kit_until_ns)                                 \
             kit_pause();                                                                           \
-        (cond) ? 1 : 0;                                                                            \
+        kit_holds;                                                                                 \
     })
 
 /* A handle's record. */

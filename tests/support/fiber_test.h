@@ -11,6 +11,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
 #include <cmocka.h>
 
 #include <coir.h>
@@ -24,13 +27,17 @@ int fiber_test_run(unsigned workers, void (*fn)(void *), void *arg);
 /* n, scaled down by TEST_SCALE percent (the environment's; 100 by default), but at least `least`. */
 int test_scaled(int n, int least);
 
-/* A child process that runs fn(arg) and exits with its result; its status as waitpid tells it, and what it wrote to stderr
- * in text (cut to size, ended by 0). */
+/* A child process that runs fn(arg) and exits with its result; its status as waitpid tells it, and
+ * what it wrote to stderr in text (cut to size, ended by 0). */
 int test_child(int (*fn)(void *), void *arg, char *text, size_t size);
 
 /* How many descriptors this process has open, how many memory maps, how many threads. */
 int test_fds_open(void);
 int test_maps(void);
 int test_threads(void);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif
