@@ -1,178 +1,180 @@
-/* tests/api/env_test.c - options and environment: what is taken, what is reported and ignored.
+/* tests/api/env_test.c - the environment: what it sets, and that wrong values are reported and
+ * ignored.
  * SPDX-License-Identifier: MIT
  *
- * The environment is read when a runtime starts, so each case is a child process. */
+ * Method: each case runs in a child process with its own environment; its stderr is compared. */
 #include "support/fiber_test.h"
 
 #include "sched/runtime.h"
 #include "sched/stack.h"
 
 #include <sched.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
-struct setting {
-    const char *name, *value;
+enum { CPUS = 0, DEFAULT_STACK = 256 * 1024, LINES_MAX = 4 };
+
+struct expected {
+    const char *set[2 * LINES_MAX]; /* name, value, ... */
+    coir_options options;
+    unsigned workers; /* CPUS: as many as the process may use */
+    size_t stack_bytes;
+    const char *complaints[LINES_MAX]; /* what each line of stderr begins with */
 };
 
-/* What the first fiber sees of its runtime goes out through the exit status. */
-static int measured;
+static int wrong;
 
-static void count_workers(void *arg)
+static void compare(void *arg)
 {
-    (void)arg;
-    measured = (int)coir__worker_self()->rt->config.workers;
+    const struct expected *e = arg;
+    const struct coir__config *config = &coir__worker_self()->rt->config;
+    cpu_set_t cpus;
+    sched_getaffinity(0, sizeof cpus, &cpus);
+    unsigned workers = e->workers == CPUS ? (unsigned)CPU_COUNT(&cpus) : e->workers;
+    if (config->workers != workers || test_threads() != (int)workers)
+        wrong |= 1;
+    if (coir__stack_class_bytes(config->stack_class) != e->stack_bytes)
+        wrong |= 2;
+    if (strcmp(coir_io_engine(), "uring") != 0)
+        wrong |= 4;
 }
 
-static void measure_stack(void *arg)
+static int run_with_environment(void *arg)
 {
-    (void)arg;
-    measured = (int)(coir__stack_class_bytes(coir__worker_self()->rt->config.stack_class) >> 10);
-}
-
-static int run_with(const struct setting *s, void (*fn)(void *), const coir_options *options)
-{
-    setenv(s->name, s->value, 1);
-    if (coir_run(fn, NULL, options) < 0)
-        return 255;
-    return measured % 251;
-}
-
-static int workers_of(void *arg)
-{
-    return run_with(arg, count_workers, NULL);
-}
-
-static int stack_of(void *arg)
-{
-    return run_with(arg, measure_stack, NULL);
-}
-
-static int workers_with_option(void *arg)
-{
-    coir_options options = { .workers = 3 };
-    return run_with(arg, count_workers, &options);
-}
-
-static int result_of(int (*fn)(void *), const char *name, const char *value, char *text,
-                     size_t size)
-{
-    struct setting s = { name, value };
-    int status = test_child(fn, &s, text, size);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
-static int cpus(void)
-{
-    cpu_set_t set;
-    return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : -1;
-}
-
-static void the_environment_sets_what_the_program_left_open(void **state)
-{
-    char text[1024];
-    (void)state;
-    assert_int_equal(result_of(workers_of, "COIR_WORKERS", "5", text, sizeof text), 5);
-    assert_string_equal(text, "");
-    assert_int_equal(result_of(workers_with_option, "COIR_WORKERS", "5", text, sizeof text), 3);
-    assert_int_equal(result_of(stack_of, "COIR_STACK", "65536", text, sizeof text), 64);
-    assert_int_equal(result_of(stack_of, "COIR_STACK", "64K", text, sizeof text), 64);
-    assert_int_equal(result_of(stack_of, "COIR_STACK", "100k", text, sizeof text), 128);
-    assert_string_equal(text, "");
-    assert_int_equal(result_of(workers_of, "COIR_WORKERS", "", text, sizeof text), cpus());
-    assert_string_equal(text, "");
-}
-
-static int lines(const char *text)
-{
-    int n = 0;
-    for (; (text = strchr(text, '\n')) != NULL; text++)
-        n++;
-    return n;
-}
-
-static void a_wrong_value_is_reported_in_one_line_and_ignored(void **state)
-{
-    static const struct setting wrong[] = {
-        { "COIR_WORKERS", "0" },    { "COIR_WORKERS", "-1" },    { "COIR_WORKERS", "1025" },
-        { "COIR_WORKERS", "two" },  { "COIR_WORKERS", "2 " },    { "COIR_WORKERS", "99999999999999999999" },
-        { "COIR_STACK", "1" },      { "COIR_STACK", "16383" },   { "COIR_STACK", "2G" },
-        { "COIR_STACK", "64KB" },   { "COIR_STACK", "0x10000" }, { "COIR_STACK", "99999999999G" },
-        { "COIR_IO", "epolll" },    { "COIR_IO", "URING" },
-    };
-    char text[1024];
-    (void)state;
-    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
-        int (*fn)(void *) = strcmp(wrong[i].name, "COIR_STACK") ? workers_of : stack_of;
-        int expected = strcmp(wrong[i].name, "COIR_STACK") ? cpus() : 256 % 251;
-        assert_int_equal(result_of(fn, wrong[i].name, wrong[i].value, text, sizeof text), expected);
-        assert_int_equal(lines(text), 1);
-        assert_non_null(strstr(text, wrong[i].name));
-        assert_non_null(strstr(text, wrong[i].value));
-        assert_non_null(strstr(text, "ignored"));
-    }
-}
-
-static void verbose_says_in_one_line_what_started(void **state)
-{
-    char text[1024];
-    (void)state;
-    assert_int_equal(result_of(workers_of, "COIR_VERBOSE", "1", text, sizeof text), cpus());
-    assert_int_equal(lines(text), 1);
-    assert_non_null(strstr(text, "uring"));
-    assert_int_equal(result_of(workers_of, "COIR_VERBOSE", "0", text, sizeof text), cpus());
-    assert_string_equal(text, "");
-}
-
-static void nothing(void *arg)
-{
-    (void)arg;
-}
-
-static int try_options(coir_options options)
-{
-    errno = 0;
-    return coir_run(nothing, NULL, &options) < 0 ? errno : 0;
-}
-
-static void options_out_of_range_are_einval(void **state)
-{
-    (void)state;
-    assert_int_equal(try_options((coir_options){ .workers = 1025 }), EINVAL);
-    assert_int_equal(try_options((coir_options){ .flags = 2 }), EINVAL);
-    assert_int_equal(try_options((coir_options){ .stack_bytes = 1 }), EINVAL);
-    assert_int_equal(try_options((coir_options){ .stack_bytes = SIZE_MAX }), EINVAL);
-    assert_int_equal(try_options((coir_options){ .stack_bytes = ((size_t)1 << 30) + 1 }), EINVAL);
-    assert_int_equal(try_options((coir_options){ .io = "kqueue" }), EINVAL);
-    assert_int_equal(try_options((coir_options){ .drain_ns = -1 }), EINVAL);
-    assert_int_equal(try_options((coir_options){ .reserved = { 0, 0, 0, 1 } }), EINVAL);
-    assert_int_equal(coir_run(NULL, NULL, NULL) < 0 ? errno : 0, EINVAL);
-    assert_int_equal(try_options((coir_options){ .workers = 1, .io = "uring" }), 0);
-    assert_int_equal(try_options((coir_options){ .workers = 1, .stack_bytes = 16384 }), 0);
-}
-
-static void the_engine_has_a_name_once_it_is_chosen(void **state)
-{
-    (void)state;
-    assert_int_equal(fiber_test_run(1, nothing, NULL), 0);
-    assert_string_equal(coir_io_engine(), "uring");
-}
-
-int main(void)
-{
+    const struct expected *e = arg;
     unsetenv("COIR_WORKERS");
     unsetenv("COIR_STACK");
     unsetenv("COIR_IO");
     unsetenv("COIR_VERBOSE");
+    for (int i = 0; i < 2 * LINES_MAX && e->set[i]; i += 2)
+        setenv(e->set[i], e->set[i + 1], 1);
+    if (coir_run(compare, arg, &e->options) < 0)
+        return 100;
+    return wrong;
+}
+
+static void check(const struct expected *e)
+{
+    static char text[4096];
+    int status = test_child(run_with_environment, (void *)(uintptr_t)e, text, sizeof text);
+    if (status)
+        print_error("%s=%s: child's status 0x%x\n", e->set[0], e->set[1], status);
+    assert_int_equal(status, 0);
+    char *line = text;
+    for (int i = 0; i < LINES_MAX && e->complaints[i]; i++) {
+        if (strncmp(line, e->complaints[i], strlen(e->complaints[i])) != 0)
+            print_error("stderr: %s", text);
+        assert_int_equal(strncmp(line, e->complaints[i], strlen(e->complaints[i])), 0);
+        line = strchr(line, '\n');
+        assert_non_null(line);
+        line++;
+    }
+    assert_string_equal(line, "");
+}
+
+static void right_values_are_taken(void **state)
+{
+    static const struct expected cases[] = {
+        { { NULL }, { 0 }, CPUS, DEFAULT_STACK, { NULL } },
+        { { "COIR_WORKERS", "3" }, { 0 }, 3, DEFAULT_STACK, { NULL } },
+        { { "COIR_WORKERS", "1", "COIR_STACK", "64K" }, { 0 }, 1, 65536, { NULL } },
+        { { "COIR_STACK", "100000" }, { 0 }, CPUS, 131072, { NULL } },
+        { { "COIR_STACK", "1m" }, { 0 }, CPUS, 1 << 20, { NULL } },
+        { { "COIR_STACK", "1G", "COIR_IO", "uring" }, { 0 }, CPUS, 1 << 30, { NULL } },
+        { { "COIR_IO", "auto", "COIR_VERBOSE", "0" }, { 0 }, CPUS, DEFAULT_STACK, { NULL } },
+        { { "COIR_WORKERS", "", "COIR_STACK", "", "COIR_IO", "" },
+          { 0 },
+          CPUS,
+          DEFAULT_STACK,
+          { NULL } },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        check(&cases[i]);
+}
+
+static void wrong_values_are_reported_in_one_line_each_and_ignored(void **state)
+{
+    static const char *const workers[] = { "0",  "1025", "-1",  "+2",  "two",
+                                           "3x", " 3",   "2 ",  "1.5", "99999999999999999999" };
+    static const char *const stacks[] = { "0",    "1",    "16383", "2G",      "-64K",        "K",
+                                          "64KB", "huge", "1e6",   "0x10000", "99999999999G" };
+    static const char *const engines[] = { "none", "URING", "uring,epoll", "epolll", "0" };
+    char begin[128];
+    (void)state;
+    for (size_t i = 0; i < sizeof workers / sizeof *workers; i++) {
+        snprintf(begin, sizeof begin, "coir: COIR_WORKERS=%s is ignored", workers[i]);
+        struct expected e = { { "COIR_WORKERS", workers[i] }, { 0 }, CPUS, DEFAULT_STACK, { begin } };
+        check(&e);
+    }
+    for (size_t i = 0; i < sizeof stacks / sizeof *stacks; i++) {
+        snprintf(begin, sizeof begin, "coir: COIR_STACK=%s is ignored", stacks[i]);
+        struct expected e = { { "COIR_STACK", stacks[i] }, { 0 }, CPUS, DEFAULT_STACK, { begin } };
+        check(&e);
+    }
+    for (size_t i = 0; i < sizeof engines / sizeof *engines; i++) {
+        snprintf(begin, sizeof begin, "coir: COIR_IO=%s is ignored", engines[i]);
+        struct expected e = { { "COIR_IO", engines[i] }, { 0 }, CPUS, DEFAULT_STACK, { begin } };
+        check(&e);
+    }
+    const struct expected all = {
+        { "COIR_WORKERS", "many", "COIR_STACK", "big", "COIR_IO", "fast" },
+        { 0 },
+        CPUS,
+        DEFAULT_STACK,
+        { "coir: COIR_STACK=", "coir: COIR_IO=", "coir: COIR_WORKERS=" }
+    };
+    check(&all);
+}
+
+/* A value that the program gives is not looked for in the environment. */
+static void options_come_before_the_environment(void **state)
+{
+    static const struct expected cases[] = {
+        { { "COIR_WORKERS", "3", "COIR_STACK", "64K" },
+          { .workers = 2, .stack_bytes = 1 << 20 },
+          2,
+          1 << 20,
+          { NULL } },
+        { { "COIR_WORKERS", "many", "COIR_STACK", "big", "COIR_IO", "fast" },
+          { .workers = 2, .stack_bytes = 1 << 20, .io = "uring" },
+          2,
+          1 << 20,
+          { NULL } },
+        { { "COIR_WORKERS", "3", "COIR_STACK", "64K" }, { .workers = 1 }, 1, 65536, { NULL } },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        check(&cases[i]);
+}
+
+static void verbose_tells_what_the_runtime_starts_with(void **state)
+{
+    const struct expected one = { { "COIR_VERBOSE", "1", "COIR_WORKERS", "1" },
+                                  { 0 },
+                                  1,
+                                  DEFAULT_STACK,
+                                  { "coir: uring, 1 worker, stacks of 256 KiB, guarded by " } };
+    const struct expected three = { { "COIR_VERBOSE", "yes", "COIR_STACK", "1M" },
+                                    { .workers = 3 },
+                                    3,
+                                    1 << 20,
+                                    { "coir: uring, 3 workers, stacks of 1024 KiB, " } };
+    (void)state;
+    check(&one);
+    check(&three);
+}
+
+int main(void)
+{
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_environment_sets_what_the_program_left_open),
-        cmocka_unit_test(a_wrong_value_is_reported_in_one_line_and_ignored),
-        cmocka_unit_test(verbose_says_in_one_line_what_started),
-        cmocka_unit_test(options_out_of_range_are_einval),
-        cmocka_unit_test(the_engine_has_a_name_once_it_is_chosen),
+        cmocka_unit_test(right_values_are_taken),
+        cmocka_unit_test(wrong_values_are_reported_in_one_line_each_and_ignored),
+        cmocka_unit_test(options_come_before_the_environment),
+        cmocka_unit_test(verbose_tells_what_the_runtime_starts_with),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -280,8 +280,7 @@ static void accepts_time_out(void *arg)
     struct random random = { 17 };
     socklen_t len = sizeof d->addr;
     int accepted = 0, stops = 0;
-    d->addr = (struct sockaddr_in){ .sin_family = AF_INET,
-                                    .sin_addr = { htonl(INADDR_LOOPBACK) } };
+    d->addr = (struct sockaddr_in){ .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
     d->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     EXPECT_EQ(bind(d->listener, (struct sockaddr *)&d->addr, len), 0);
     EXPECT_EQ(listen(d->listener, 100), 0);

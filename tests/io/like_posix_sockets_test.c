@@ -10,8 +10,7 @@
 static int bound(int type, struct sockaddr_in *addr)
 {
     socklen_t len = sizeof *addr;
-    *addr = (struct sockaddr_in){ .sin_family = AF_INET,
-                                  .sin_addr = { htonl(INADDR_LOOPBACK) } };
+    *addr = (struct sockaddr_in){ .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
     int fd = socket(AF_INET, type, 0);
     if (bind(fd, (struct sockaddr *)addr, len) < 0 ||
         getsockname(fd, (struct sockaddr *)addr, &len) < 0)
@@ -155,9 +154,12 @@ static void poll_script(struct script *s)
     SAME(s, socketpair(AF_UNIX, SOCK_STREAM, 0, u));
     STEP_FD(s, file, open("/dev/null", O_RDWR));
     struct pollfd fds[6] = {
-        { p[0], POLLIN, 7 },        { p[1], POLLOUT, 7 },
-        { u[0], POLLIN | POLLOUT, 7 }, { file, POLLIN | POLLOUT | POLLPRI, 7 },
-        { -1, POLLIN, 7 },          { 12345, POLLIN, 7 },
+        { p[0], POLLIN, 7 },
+        { p[1], POLLOUT, 7 },
+        { u[0], POLLIN | POLLOUT, 7 },
+        { file, POLLIN | POLLOUT | POLLPRI, 7 },
+        { -1, POLLIN, 7 },
+        { 12345, POLLIN, 7 },
     };
     STEP(s, poll(fds, 6, -1));
     for (int i = 0; i < 6; i++)
@@ -197,10 +199,8 @@ SCRIPT_TEST(poll_is_like_posix, poll_script)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(accept_is_like_posix),
-        cmocka_unit_test(connect_is_like_posix),
-        cmocka_unit_test(udp_is_like_posix),
-        cmocka_unit_test(unix_sockets_are_like_posix),
+        cmocka_unit_test(accept_is_like_posix), cmocka_unit_test(connect_is_like_posix),
+        cmocka_unit_test(udp_is_like_posix),    cmocka_unit_test(unix_sockets_are_like_posix),
         cmocka_unit_test(poll_is_like_posix),
     };
     return RUN_ON_ALL_RUNGS(tests);

@@ -17,8 +17,7 @@ static int closed_on_exec(int fd)
 static int listen_on_loopback(struct sockaddr_in *addr, int flags, int backlog)
 {
     socklen_t len = sizeof *addr;
-    *addr = (struct sockaddr_in){ .sin_family = AF_INET,
-                                  .sin_addr = { htonl(INADDR_LOOPBACK) } };
+    *addr = (struct sockaddr_in){ .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
     EXPECT_EQ(bind(fd, (struct sockaddr *)addr, len), 0);
     EXPECT_EQ(listen(fd, backlog), 0);
@@ -37,8 +36,9 @@ static void accept_one(void *arg)
 {
     struct acceptor *a = arg;
     a->len = sizeof a->from;
-    a->fd = a->flags < 0 ? coir_accept(a->listener, (struct sockaddr *)&a->from, &a->len)
-                         : coir_accept4(a->listener, (struct sockaddr *)&a->from, &a->len, a->flags);
+    a->fd = a->flags < 0
+                ? coir_accept(a->listener, (struct sockaddr *)&a->from, &a->len)
+                : coir_accept4(a->listener, (struct sockaddr *)&a->from, &a->len, a->flags);
 }
 
 static void accepts_wait(void *arg)

@@ -140,7 +140,8 @@ static void kinds_mix(void *arg)
         side_start(&side, poll_once, &p);
         until_waiting(&side);
         if (feed[i] >= 0)
-            EXPECT(coir_write(feed[i], feed[i] == event ? (const void *)&one : "line\nxyz", 8) == 8);
+            EXPECT(coir_write(feed[i], feed[i] == event ? (const void *)&one : "line\nxyz", 8) ==
+                   8);
         else
             EXPECT(coir_read(full[0], buf, sizeof buf) > 0);
         side_wait(&side);

@@ -51,14 +51,14 @@ static inline int plain_poll(struct pollfd *fds, nfds_t n, int timeout_ms)
 }
 
 static const struct calls plain_calls = {
-    read, write,        readv,         writev,        pread, pwrite, recv,  send,
-    plain_accept,       plain_accept4, plain_connect, open,  openat, fsync, close, plain_poll,
+    read,         write,         readv,         writev, pread,  pwrite, recv,  send,
+    plain_accept, plain_accept4, plain_connect, open,   openat, fsync,  close, plain_poll,
 };
 
 static const struct calls coir_calls = {
-    coir_read,    coir_write,  coir_readv, coir_writev, coir_pread,  coir_pwrite,
-    coir_recv,    coir_send,   coir_accept, coir_accept4, coir_connect, coir_open,
-    coir_openat,  coir_fsync,  coir_close, coir_poll,
+    coir_read,   coir_write, coir_readv,  coir_writev,  coir_pread,   coir_pwrite,
+    coir_recv,   coir_send,  coir_accept, coir_accept4, coir_connect, coir_open,
+    coir_openat, coir_fsync, coir_close,  coir_poll,
 };
 
 enum { STEPS_MAX = 400 };
@@ -88,7 +88,7 @@ static inline long step(struct script *s, int line, const char *what, long resul
         step(s, __LINE__, #call, (fd) < 0 ? -errno : 0);                                           \
     } while (0)
 /* Anything else that has to be the same. */
-#define SAME(s, value) step(s, __LINE__, #value, (long)(value))
+#define SAME(s, value)   step(s, __LINE__, #value, (long)(value))
 #define BYTES(s, buf, n) step(s, __LINE__, #buf, hash_of(buf, n))
 
 static inline long hash_of(const void *buf, size_t n)

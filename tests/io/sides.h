@@ -93,6 +93,10 @@ static inline void body_on_fiber(void *arg)
 static inline int body_on_thread(void *arg)
 {
     alarm(WATCHDOG_SECONDS);
+    if (rung->interrupt_every) {
+        void *every = (void *)(intptr_t)rung->interrupt_every;
+        join(coir_spawn(play_old_kernel_in_fiber, every));
+    }
     body_on_fiber(arg);
     return no_findings_status();
 }

@@ -101,10 +101,11 @@ static void hosts_are_found(void *arg)
 static void nonsense_is_refused(void *arg)
 {
     (void)arg;
-    static const char *const ports[] = { NULL,    "",      "x",   "80x", " 80",
-                                         "-1",    "+1",    "8 0", "0x50", "65536",
-                                         "99999999999999999999", "http" };
-    static const char *const hosts[] = { "example.org", "",       "127.0.0.256", "1.2.3",
+    static const char *const ports[] = {
+        NULL,  "", "x", "80x", " 80", "-1", "+1", "8 0", "0x50", "65536", "99999999999999999999",
+        "http"
+    };
+    static const char *const hosts[] = { "example.org", "",      "127.0.0.256", "1.2.3",
                                          "::g",         "[::1]", "localhost.",  " 127.0.0.1" };
     for (size_t i = 0; i < sizeof ports / sizeof *ports; i++) {
         EXPECT_FAILS(coir_tcp_listen(NULL, ports[i], 0), EINVAL);

@@ -1,0 +1,216 @@
+/* tests/api/chain_test.c - how much stack lies between a fiber's beginning and the place where it
+ * parks: less than 1 KiB for every call but coir_poll.
+ * SPDX-License-Identifier: MIT
+ *
+ * Stack tops are spread over 3 of a page's 4 KiB (sched/stack.h). As long as a parked fiber's frames
+ * fit into what is left, a hundred thousand of them cost one page each.
+ * Method: a fiber whose function has hardly a frame of its own parks in a call; the distance from
+ * its stack's top to its saved stack pointer is measured from outside. */
+#include "support/fiber_test.h"
+
+#include "sched/runtime.h"
+#include "sched/stack.h"
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* coir_poll keeps the operations on a few descriptors in its frame instead of allocating them. */
+enum { CHAIN_BYTES_MAX = 1024, POLL_BYTES_MAX = 1536, PATIENCE_S = 60 };
+
+struct chain {
+    int empty[2], full[2]; /* socket pairs: nothing to read from one, no room in the other */
+    int listener;
+    coir_fiber *other;
+    long bytes;
+    bool parked;
+};
+
+static char buf[1 << 20];
+
+static void *in_sleep(void *arg)
+{
+    (void)arg;
+    coir_sleep(COIR_NEVER);
+    return NULL;
+}
+
+static void *in_timed_sleep(void *arg)
+{
+    (void)arg;
+    coir_sleep(COIR_SEC(3600));
+    return NULL;
+}
+
+static void *in_join(void *arg)
+{
+    coir_join(((struct chain *)arg)->other, NULL);
+    return NULL;
+}
+
+static void *in_yield(void *arg)
+{
+    (void)arg;
+    while (coir_check() == 0)
+        coir_yield();
+    return NULL;
+}
+
+static void *in_read(void *arg)
+{
+    coir_read(((struct chain *)arg)->empty[0], buf, 1);
+    return NULL;
+}
+
+static void *in_readv(void *arg)
+{
+    static struct iovec iov = { buf, 1 };
+    coir_readv(((struct chain *)arg)->empty[0], &iov, 1);
+    return NULL;
+}
+
+static void *in_read_full(void *arg)
+{
+    coir_read_full(((struct chain *)arg)->empty[0], buf, 10);
+    return NULL;
+}
+
+static void *in_recv(void *arg)
+{
+    coir_recv(((struct chain *)arg)->empty[0], buf, 1, 0);
+    return NULL;
+}
+
+static void *in_write(void *arg)
+{
+    coir_write(((struct chain *)arg)->full[0], buf, sizeof buf);
+    return NULL;
+}
+
+static void *in_write_all(void *arg)
+{
+    coir_write_all(((struct chain *)arg)->full[0], buf, sizeof buf);
+    return NULL;
+}
+
+static void *in_send(void *arg)
+{
+    coir_send(((struct chain *)arg)->full[0], buf, sizeof buf, 0);
+    return NULL;
+}
+
+static void *in_accept(void *arg)
+{
+    coir_accept(((struct chain *)arg)->listener, NULL, NULL);
+    return NULL;
+}
+
+static void *in_poll(void *arg)
+{
+    static struct pollfd fd;
+    fd = (struct pollfd){ .fd = ((struct chain *)arg)->empty[0], .events = POLLIN };
+    coir_poll(&fd, 1, -1);
+    return NULL;
+}
+
+static void *in_timed_read(void *arg)
+{
+    COIR_TIMEOUT(COIR_SEC(3600))
+        coir_read(((struct chain *)arg)->empty[0], buf, 1);
+    return NULL;
+}
+
+static const struct {
+    const char *name;
+    void *(*fn)(void *);
+} calls[] = {
+    { "coir_sleep", in_sleep },           { "coir_sleep, timed", in_timed_sleep },
+    { "coir_join", in_join },             { "coir_yield", in_yield },
+    { "coir_read", in_read },             { "coir_readv", in_readv },
+    { "coir_read_full", in_read_full },   { "coir_recv", in_recv },
+    { "coir_write", in_write },           { "coir_write_all", in_write_all },
+    { "coir_send", in_send },             { "coir_accept", in_accept },
+    { "coir_read, timed", in_timed_read }, { "coir_poll", in_poll },
+};
+
+enum { CALLS = sizeof calls / sizeof *calls };
+
+/* Let it come to its park, on this worker: it is ready or parked whenever this fiber runs. */
+static void measure(struct chain *c, void *(*fn)(void *))
+{
+    coir_fiber *fiber = coir_spawn(fn, c);
+    struct coir__fiber *f = coir__fiber_of(fiber);
+    enum coir__state wanted = fn == in_yield ? COIR__READY : COIR__PARKED;
+    int64_t until_ns = coir_after(COIR_SEC(PATIENCE_S));
+    while (coir__fiber_state(f) != wanted && coir_now() < until_ns)
+        coir_sleep(COIR_US(10));
+    c->parked = coir__fiber_state(f) == wanted;
+    if (c->parked)
+        c->bytes = (char *)coir__stack_top(f->stack) - (char *)f->sp;
+    coir_cancel(fiber);
+    coir_join(fiber, NULL);
+}
+
+static void measure_all(void *arg)
+{
+    struct chain *chains = arg;
+    coir_fiber *other = coir_spawn(in_sleep, NULL);
+    for (int i = 0; i < CALLS; i++) {
+        chains[i] = chains[0];
+        chains[i].other = other;
+        measure(&chains[i], calls[i].fn);
+    }
+    coir_cancel(other);
+    coir_join(other, NULL);
+}
+
+static void open_all(struct chain *c)
+{
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, c->empty), 0);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, c->full), 0);
+    while (send(c->full[0], buf, sizeof buf, MSG_DONTWAIT) > 0)
+        ;
+    struct sockaddr_in any = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
+    c->listener = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(bind(c->listener, (struct sockaddr *)&any, sizeof any), 0);
+    assert_int_equal(listen(c->listener, 1), 0);
+}
+
+static void from_entry_to_park_it_is_less_than_a_kibibyte(void **state)
+{
+    struct chain chains[CALLS];
+    (void)state;
+#if !defined(__OPTIMIZE__) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    skip(); /* frames are larger then */
+#endif
+    memset(chains, 0, sizeof chains);
+    open_all(&chains[0]);
+    assert_int_equal(fiber_test_run(1, measure_all, chains), 0);
+    int too_long = 0;
+    for (int i = 0; i < CALLS; i++) {
+        int max = calls[i].fn == in_poll ? POLL_BYTES_MAX : CHAIN_BYTES_MAX;
+        if (!chains[i].parked || chains[i].bytes >= max || chains[i].bytes <= 0) {
+            print_error("%s: %ld bytes\n", calls[i].name, chains[i].bytes);
+            too_long++;
+        } else {
+            print_message("             %-20s %4ld bytes\n", calls[i].name, chains[i].bytes);
+        }
+    }
+    for (int i = 0; i < 2; i++) {
+        close(chains[0].empty[i]);
+        close(chains[0].full[i]);
+    }
+    close(chains[0].listener);
+    assert_int_equal(too_long, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(from_entry_to_park_it_is_less_than_a_kibibyte),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
