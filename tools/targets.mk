@@ -68,7 +68,7 @@ ubsan: setup ## the tests under UndefinedBehaviorSanitizer
 # Clang's: gcc's runtime dies at 8128 fibers.
 tsan: setup ## the tests under ThreadSanitizer
 	@tools/setup dev
-	@+$(call make_in,tsan) run-tests CC=clang CXX=clang++ TEST_SCALE=$(or $(SCALE),5) \
+	@+TSAN_OPTIONS=die_after_fork=0 $(call make_in,tsan) run-tests CC=clang CXX=clang++ TEST_SCALE=$(or $(SCALE),5) \
 	    SAN="-fsanitize=thread"
 valgrind: setup ## the tests under valgrind's memcheck
 	@tools/setup dev

@@ -34,6 +34,6 @@ COIR_HIDDEN int coir__config_make(struct coir__config *config, const coir_option
 COIR_HIDDEN void coir__say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* The I/O engine of this process. */
-COIR_HIDDEN extern const struct coir__engine *coir__engine_chosen;
+COIR_HIDDEN extern const struct coir__engine *_Atomic coir__engine_chosen;
 
 #endif

@@ -67,9 +67,10 @@ coir_guard coir_timeout_enter(int64_t ns)
 coir_guard coir_shield_enter(int64_t ns)
 {
     struct coir__fiber *f = coir__fiber_self();
-    if (f)
+    bool counts = f && f->shields < UINT8_MAX; /* deeper than that, the outer ones do */
+    if (counts)
         f->shields++;
-    return (coir_guard){ .deadline_ns = coir_deadline_set(coir_after(ns)), .shield = 1 };
+    return (coir_guard){ .deadline_ns = coir_deadline_set(coir_after(ns)), .shield = counts };
 }
 
 void coir_guard_leave(coir_guard *guard)

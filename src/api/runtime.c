@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-const struct coir__engine *coir__engine_chosen;
+const struct coir__engine *_Atomic coir__engine_chosen;
 
 static struct coir__runtime running; /* coir_run's */
 static _Atomic uint32_t active;      /* a coir_run is between its first and last line */
@@ -115,5 +115,6 @@ int coir_main(int argc, char **argv, int (*fn)(int argc, char **argv))
 
 const char *coir_io_engine(void)
 {
-    return coir__engine_chosen ? coir__engine_chosen->name : "none";
+    const struct coir__engine *engine = coir__engine_chosen;
+    return engine ? engine->name : "none";
 }

@@ -6,11 +6,11 @@
  * Close     sets CLOSING (a second closer gets EBADF, new ops too), has every worker end its ops on
  *           the number, waits for the count to reach 0, sets SHUT, calls close(2), clears the word.
  *           An op that begins while SHUT is set may already mean the number's next owner, so it
- *           waits the few instructions until the word is clear.
+ *           waits until the word is clear.
  * Order     the count is raised before the SQE is made, and CLOSING is read by the same
  *           instruction: no op can meet a reused number.
- * Generation  grows with each close: an op that has to be tried again after its count has gone back
- *         to 0 finds out that its number means another file by now.
+ * Generation  grows with each close: an op that has to be tried again after its count has gone
+ *           back to 0 finds out that its number means another file by now.
  * The table has two levels; a leaf, once mapped, stays. */
 #include "fdtab.h"
 
@@ -41,8 +41,29 @@ struct closer {
 static struct {
     _Atomic uint8_t lock;
     struct closer *closers;
-    struct coir__worker *workers;
-} all;
+} waiting;
+
+/* All workers with an engine. Kicking them takes system calls, so the lock is one that sleeps: 0
+ * free, 1 taken, 2 taken and somebody may sleep. */
+static struct {
+    _Atomic int32_t lock;
+    struct coir__worker *list;
+} workers;
+
+static void lock_workers(void)
+{
+    int32_t none = 0;
+    if (!atomic_compare_exchange_strong_explicit(&workers.lock, &none, 1, memory_order_acquire,
+                                                 memory_order_relaxed))
+        while (atomic_exchange_explicit(&workers.lock, 2, memory_order_acquire))
+            coir__futex_wait(&workers.lock, 2, COIR__NEVER);
+}
+
+static void unlock_workers(void)
+{
+    if (atomic_exchange_explicit(&workers.lock, 0, memory_order_release) == 2)
+        coir__futex_wake(&workers.lock, 1);
+}
 
 /* fd's word; NULL when it has none yet. */
 static word *find(int fd)
@@ -78,13 +99,13 @@ static void wake_closer(int fd)
 {
     struct coir__released who = { 0 };
     bool claimed = false;
-    coir__spin_lock(&all.lock);
-    for (struct closer *c = all.closers; c && !claimed; c = c->next)
+    coir__spin_lock(&waiting.lock);
+    for (struct closer *c = waiting.closers; c && !claimed; c = c->next)
         if (c->fd == fd) {
             who = coir__waiter_released(&c->waiter);
             claimed = coir__waiter_claim(&c->waiter, 0);
         }
-    coir__spin_unlock(&all.lock);
+    coir__spin_unlock(&waiting.lock);
     if (claimed)
         coir__waiter_release(who);
 }
@@ -93,6 +114,18 @@ static void wake_closer(int fd)
 static uint32_t generation_in(uint64_t word)
 {
     return (uint32_t)(word / ONE_GENERATION) | (uint32_t)1 << 31;
+}
+
+/* The number's previous owner is still inside close(2): for a few instructions, unless the kernel
+ * has taken the CPU away, or has to wait itself (SO_LINGER). */
+static void await_shut(word *w)
+{
+    enum { SPINS = 300, PAUSE_NS = 50 * 1000 };
+    for (int i = 0; atomic_load_explicit(w, memory_order_acquire) & SHUT; i++)
+        if (i < SPINS)
+            coir__arch_pause();
+        else
+            coir__op_pause(coir__host_now() + PAUSE_NS);
 }
 
 int coir__fd_begin(int fd, uint32_t *generation)
@@ -114,7 +147,7 @@ int coir__fd_begin(int fd, uint32_t *generation)
         coir__fd_end(fd);
         if (before & CLOSING)
             return -EBADF;
-        coir__sys(SYS_sched_yield);
+        await_shut(w);
     }
 }
 
@@ -140,40 +173,40 @@ uint32_t coir__fd_generation(int fd)
 void coir__fd_worker_add(struct coir__worker *w)
 {
     struct coir__io *io = w->io;
-    coir__spin_lock(&all.lock);
-    io->next = all.workers;
-    all.workers = w;
-    coir__spin_unlock(&all.lock);
+    lock_workers();
+    io->next = workers.list;
+    workers.list = w;
+    unlock_workers();
 }
 
 void coir__fd_worker_remove(struct coir__worker *w)
 {
     struct coir__io *io = w->io;
-    coir__spin_lock(&all.lock);
-    struct coir__worker **at = &all.workers;
+    lock_workers();
+    struct coir__worker **at = &workers.list;
     while (*at != w)
         at = &((struct coir__io *)(*at)->io)->next;
     *at = io->next;
-    coir__spin_unlock(&all.lock);
+    unlock_workers();
 }
 
 /* Have every worker but me end its ops on closing descriptors. */
 static void tell_workers(struct coir__worker *me)
 {
-    coir__spin_lock(&all.lock);
-    for (struct coir__worker *w = all.workers; w; w = ((struct coir__io *)w->io)->next)
+    lock_workers();
+    for (struct coir__worker *w = workers.list; w; w = ((struct coir__io *)w->io)->next)
         if (w != me) {
             /* Pairs with the acquire in take_stock(): who sees this sees CLOSING, too. */
             atomic_store_explicit(&w->closing_seen, 1, memory_order_release);
             coir__worker_kick(w);
         }
-    coir__spin_unlock(&all.lock);
+    unlock_workers();
 }
 
 static void unlock(void *arg)
 {
     (void)arg;
-    coir__spin_unlock(&all.lock);
+    coir__spin_unlock(&waiting.lock);
 }
 
 /* End the ops on fd and wait until they are over. CLOSING is set. */
@@ -185,23 +218,23 @@ static void drain(int fd, word *w)
     tell_workers(me);
     struct closer closer = { .fd = fd };
     coir__waiter_init(&closer.waiter);
-    coir__spin_lock(&all.lock);
+    coir__spin_lock(&waiting.lock);
     if (atomic_load_explicit(w, memory_order_acquire) & COUNT) {
-        closer.next = all.closers;
-        all.closers = &closer;
+        closer.next = waiting.closers;
+        waiting.closers = &closer;
         /* Not to be stopped: a close always closes. */
         struct coir__fiber *f = closer.waiter.fiber;
         if (f)
             coir__park(COIR__WHY_CLOSE, unlock, NULL);
         else
             unlock(NULL), coir__waiter_wait_as_thread(&closer.waiter, COIR__NEVER);
-        coir__spin_lock(&all.lock);
-        struct closer **at = &all.closers;
+        coir__spin_lock(&waiting.lock);
+        struct closer **at = &waiting.closers;
         while (*at != &closer)
             at = &(*at)->next;
         *at = closer.next;
     }
-    coir__spin_unlock(&all.lock);
+    coir__spin_unlock(&waiting.lock);
 }
 
 /* An interrupted close(2) has freed the number all the same. */
@@ -219,8 +252,7 @@ long coir__close(int fd)
         return close_now(fd);
     if (atomic_fetch_or_explicit(w, CLOSING, memory_order_acq_rel) & CLOSING)
         return -EBADF;
-    while (atomic_load_explicit(w, memory_order_acquire) & SHUT)
-        coir__sys(SYS_sched_yield); /* the number's previous owner is still inside close(2) */
+    await_shut(w);
     while (atomic_load_explicit(w, memory_order_acquire) & COUNT)
         drain(fd, w);
     atomic_fetch_add_explicit(w, ONE_GENERATION + SHUT - CLOSING, memory_order_acq_rel);

@@ -3,6 +3,7 @@
 #include "op.h"
 
 #include "fdtab.h"
+#include "file.h"
 #include "io.h"
 #include "sched/sanitize.h"
 
@@ -189,34 +190,29 @@ static long pause_for_room(void)
     return 0;
 }
 
-/* A connect that goes on in the background. */
-static long connected(struct coir__op *op)
-{
-    int err = 0;
-    socklen_t len = sizeof err;
-    long res = wait_ready(op);
-    if (res == 0)
-        res = coir__op_begin(op);
-    if (res < 0)
-        return res;
-    res = coir__sys(SYS_getsockopt, op->fd, SOL_SOCKET, SO_ERROR, &err, &len);
-    coir__fd_end(op->fd);
-    return res < 0 ? res : -err;
-}
-
 /* Is that the end? False: *res may have to be tried again. */
 static bool settled(struct coir__op *op, long *res)
 {
     if (*res >= 0)
         return true;
-    if (*res == -EINTR)
+    if (*res == -EINTR) {
+        op->connecting = op->code == COIR__OP_CONNECT; /* it goes on without us */
         return false;
+    }
     if (*res == -EAGAIN && !op->dont_wait) {
         *res = op->code == COIR__OP_CONNECT ? pause_for_room() : wait_ready(op);
         return *res < 0;
     }
-    if (*res == -EINPROGRESS && op->code == COIR__OP_CONNECT)
-        *res = connected(op);
+    /* It goes on in the background; once the socket is ready, a second connect brings the result,
+     * and the socket into the state that goes with it. */
+    if (op->code == COIR__OP_CONNECT &&
+        (*res == -EINPROGRESS || (op->connecting && *res == -EALREADY))) {
+        op->connecting = true;
+        *res = wait_ready(op);
+        return *res < 0;
+    }
+    if (op->connecting && *res == -EISCONN)
+        *res = 0;
     return true;
 }
 
@@ -243,14 +239,14 @@ static void post(struct coir__lent *lent, uint32_t wish)
         coir__worker_mail_call(lent->worker, &lent->mail);
 }
 
-/* As long as the op is in flight its runtime does not end, but right after. */
+/* As long as the op is in flight its runtime does not end, but right after. A visitor keeps its
+ * memory; what he posts is read by the last of its workers at the latest. */
 static void post_stop(struct coir__lent *lent)
 {
-    if (!coir__host_runtime_reenter(lent->rt))
-        return; /* it is ending, and stops the op itself */
-    if (atomic_load_explicit(&lent->waiter->word, memory_order_acquire) == COIR__WAITING)
+    atomic_fetch_add(&lent->rt->visitors, 1);
+    if (atomic_load(&lent->waiter->word) == COIR__WAITING)
         post(lent, WISH_STOP);
-    coir__host_runtime_leave(lent->rt);
+    atomic_fetch_sub(&lent->rt->visitors, 1);
 }
 
 void coir__lend(struct coir__lent *lent, int64_t until_ns)
@@ -293,8 +289,9 @@ static void prepare_to_wait(struct coir__op *op, struct coir__fiber *f)
     op->stop_error = 0;
 }
 
-/* The runtime that has the op may end: the thread's call goes on with the next one. */
-static long run_once_as_thread(struct coir__op *op)
+/* The runtime that has the op may end: the thread's call goes on with the next one. 0: *res says
+ * what became of it; -errno: it was not started. */
+static long run_once_as_thread(struct coir__op *op, long *res)
 {
     struct coir__lent lent = { .waiter = &op->waiter, .start = start_lent };
     long err = coir__op_begin(op);
@@ -308,17 +305,21 @@ static long run_once_as_thread(struct coir__op *op)
     }
     prepare_to_wait(op, NULL);
     coir__lend(&lent, coir__host_thread_deadline());
-    long res = outcome(op);
-    return res == -ECANCELED && op->stop_error == ECANCELED ? -EINTR : res;
+    *res = outcome(op);
+    if (*res == -ECANCELED && op->stop_error == ECANCELED)
+        *res = -EINTR;
+    return 0;
 }
 
 static __attribute__((noinline)) long run_as_thread(struct coir__op *op)
 {
-    long res;
+    long res = 0;
     do {
-        res = coir__op_check();
-        if (res == 0)
-            res = run_once_as_thread(op);
+        long err = coir__op_check();
+        if (err == 0)
+            err = run_once_as_thread(op, &res);
+        if (err < 0)
+            return err;
     } while (!settled(op, &res));
     return res;
 }
@@ -410,6 +411,8 @@ static __attribute__((noinline)) long write_rest(const struct coir__op *op, uint
 
 __attribute__((noinline)) long coir__op_run(struct coir__op *op)
 {
+    if (op->code <= COIR__OP_WRITEV && op->offset < 0 && coir__file_has_offset(op->fd))
+        return coir__file_run(op);
     long res = run(op);
     return __builtin_expect(res > 0 && (uint64_t)res < to_write(op), 0)
                ? write_rest(op, (uint64_t)res)

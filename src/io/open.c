@@ -21,12 +21,14 @@ static long await_writer(const struct coir__op *how, int fd)
     ops[0].async = true;
     struct coir__op_group g = { .ops = ops, .n = 2 };
     long err;
+    bool again;
     do {
         ops[0].res = ops[1].res = -ECANCELED;
         err = coir__op_check();
         if (err == 0)
             err = coir__group_run(&g, coir__op_deadline());
-    } while (err == 0 && ops[0].stop_error && ops[0].res < 0 && ops[1].res <= 0);
+        again = ops[0].stop_error || ops[0].res == -EINTR || ops[1].res == -EINTR;
+    } while (err == 0 && again && ops[0].res < 0 && ops[1].res <= 0);
     long second = ops[0].res;
     if (ops[1].res > 0) {
         if (second >= 0)

@@ -121,6 +121,12 @@ int coir__ring_open(struct coir__ring *r)
      * there may be processes. */
     unsigned workers[2] = { IOWQ_BOUNDED, IOWQ_UNBOUNDED };
     coir__sys(SYS_io_uring_register, fd, IORING_REGISTER_IOWQ_MAX_WORKERS, workers, 2);
+    /* A sandbox may let us make a ring, and not let us use it. */
+    err = coir__ring_enter(r, false, 0);
+    if (err == -EPERM || err == -EACCES || err == -ENOSYS || err == -EINVAL) {
+        coir__ring_close(r);
+        return err;
+    }
     return 0;
 }
 

@@ -76,7 +76,7 @@ struct coir__fiber {
         void *(*fn)(void *);       /* FRESH */
     };
     int64_t deadline_ns;         /* read and written by the fiber itself only */
-    struct coir__waiter *joiner; /* who waits for the end; under lock */
+    struct coir__waiter *_Atomic joiner; /* who waits for the end; under lock */
     uint32_t parked_tick;        /* PARKED: the home worker's tick when it parked */
     _Atomic uint8_t state;       /* enum coir__state; by the home worker, and spawn and free */
     uint8_t why;                 /* PARKED: enum coir__why */
@@ -84,8 +84,8 @@ struct coir__fiber {
                                     * made it so has put it */
     _Atomic uint8_t cancelled;   /* set once, by anyone */
     _Atomic uint8_t lock;        /* guards joiner, detached, done; for a few instructions */
-    bool detached;               /* nobody will join */
-    bool done;                   /* fn has returned, and the joiner has been told */
+    _Atomic bool detached;       /* nobody will join */
+    _Atomic bool done;           /* fn has returned, and the joiner has been told */
     uint8_t stack_class;         /* sched/stack.h */
     uint8_t flags;               /* enum coir__flag; constant after spawn */
     uint8_t shields;             /* COIR_SHIELD blocks it is in; the fiber itself */

@@ -225,12 +225,15 @@ void coir__run_fibers(struct coir__worker *w)
 void coir__wake(struct coir__fiber *f)
 {
     struct coir__worker *w = coir__worker_self();
-    if (f->home == w) {
+    if (w && f->home == w) {
         coir__fiber_state_set(f, COIR__READY);
         coir__runq_push(&w->ready, f);
-    } else {
-        coir__worker_mail_fiber(f, COIR__MAIL_WAKE);
+        return;
     }
+    /* Locked, f cannot end, nor be given up by a runtime that ends, before the mail is sent. */
+    coir__spin_lock(&f->lock);
+    coir__worker_mail_fiber(f, COIR__MAIL_WAKE);
+    coir__spin_unlock(&f->lock);
 }
 
 /* after-hook of a fiber that has ended and left its stack. */

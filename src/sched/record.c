@@ -175,14 +175,30 @@ void coir__record_each(struct coir__runtime *rt, void (*fn)(struct coir__fiber *
         }
 }
 
+/* The highest generation of a slab's records; those that were never used have 0. */
+static uint16_t highest(const struct coir__fiber *slab)
+{
+    uint16_t max = 0;
+    for (uint32_t i = 0; i < SLAB_RECORDS && &slab[i] != depot.unused; i++) {
+        uint16_t generation = atomic_load_explicit(&slab[i].generation, memory_order_relaxed);
+        max = generation > max ? generation : max;
+    }
+    return max;
+}
+
 void coir__record_trim(void)
 {
     coir__spin_lock(&depot.lock);
     uint32_t len = atomic_load_explicit(&depot.slabs_len, memory_order_relaxed);
+    uint16_t max = depot.seed;
+    for (uint32_t i = 0; i < depot.reuse; i++) {
+        uint16_t here = highest(depot.slabs[i]);
+        max = here > max ? here : max;
+    }
     for (uint32_t i = 0; i < len; i++)
         coir__sys(SYS_madvise, depot.slabs[i], COIR__RECORD_SLAB_BYTES, MADV_DONTNEED);
     depot.magazines = depot.unused = depot.unused_end = NULL;
     depot.reuse = 0;
-    depot.seed = depot.seed >= UINT16_MAX / 2 ? 1 : (uint16_t)(depot.seed + 257);
+    depot.seed = max >= UINT16_MAX - 1 ? 1 : (uint16_t)(max + 1);
     coir__spin_unlock(&depot.lock);
 }

@@ -265,8 +265,13 @@ void coir__runtime_wind_down(struct coir__runtime *rt, struct coir__worker *w, i
         for (unsigned i = 0; i < rt->config.workers; i++)
             atomic_fetch_or(&rt->workers[i].refuses, COIR__REFUSES_ENDING);
         atomic_store(&rt->draining, 1);
-        coir__record_each(rt, cancel, NULL);
         coir__runtime_kick(rt);
+    }
+    /* Each worker for itself: what a fiber of its was about to spawn when the doors were closed is
+     * there by now. */
+    if (!w->saw_draining) {
+        w->saw_draining = true;
+        coir__record_each(rt, cancel, NULL);
     }
     if (coir__runtime_quiet(rt, true) || (w->index == 0 && now_ns >= rt->drain_until_ns)) {
         atomic_store_explicit(&rt->stopping, 1, memory_order_release);
@@ -286,6 +291,20 @@ static void *run_first(void *arg)
     first->fn(first->arg);
     atomic_store_explicit(&rt->main_ended, 1, memory_order_release);
     return NULL;
+}
+
+/* Nobody shall wait for a fiber that will never end. */
+static void send_joiner_home(struct coir__fiber *f, void *arg)
+{
+    (void)arg;
+    coir__spin_lock(&f->lock);
+    struct coir__waiter *joiner = atomic_load(&f->joiner);
+    if (joiner && coir__fiber_state(f) != COIR__ENDED && !atomic_load(&f->done)) {
+        struct coir__released who = coir__waiter_released(joiner);
+        if (coir__waiter_claim(joiner, ECANCELED))
+            coir__waiter_release(who);
+    }
+    coir__spin_unlock(&f->lock);
 }
 
 /* What is still there when the loops have ended: unjoined results, and fibers that will never run
@@ -323,8 +342,11 @@ int coir__runtime_run(struct coir__runtime *rt, void (*fn)(void *), void *arg)
     }
     join_threads(rt);
     worker_leave(&rt->workers[0]);
+    coir__record_each(rt, send_joiner_home, NULL);
     while (atomic_load(&rt->joining) || atomic_load(&rt->visitors))
         coir__sys(SYS_sched_yield);
+    for (unsigned i = 0; i < rt->config.workers; i++)
+        coir__worker_read_inbox(&rt->workers[i]); /* what the last visitors brought */
     coir__record_each(rt, forget, NULL);
     free_runtime(rt);
     return err;

@@ -9,12 +9,21 @@
 
 #include <errno.h>
 
-/* A record in an inbox at this time was put there by a cancel that came too late to matter. */
+/* The fields under the lock. Atomic all the same: a stale handle, which is a mistake of the program
+ * but no harm, may look at them while the record is made ready for its next fiber. */
+#define GET(field)        atomic_load_explicit(&(field), memory_order_relaxed)
+#define SET(field, value) atomic_store_explicit(&(field), value, memory_order_relaxed)
+
+/* While a record is in an inbox, or what was there for it is being handled, its mail is not 0, and
+ * whoever reads the inbox frees it. */
 static void free_record(struct coir__worker *w, struct coir__fiber *f)
 {
-    if (__builtin_expect(atomic_load_explicit(&f->mail, memory_order_acquire) == 0, 1) ||
-        atomic_fetch_or_explicit(&f->mail, COIR__MAIL_FREE, memory_order_acq_rel) == 0)
-        coir__record_free(w, f);
+    if (__builtin_expect(atomic_load_explicit(&f->mail, memory_order_acquire) != 0, 0)) {
+        if (atomic_fetch_or_explicit(&f->mail, COIR__MAIL_FREE, memory_order_acq_rel) != 0)
+            return;
+        atomic_store_explicit(&f->mail, 0, memory_order_relaxed); /* read meanwhile */
+    }
+    coir__record_free(w, f);
 }
 
 static void set_name(struct coir__fiber *f, const char *from)
@@ -54,10 +63,10 @@ static inline void begin(struct coir__fiber *f, struct coir__worker *home, void 
     f->fn = fn;
     f->arg = arg;
     f->deadline_ns = deadline_ns;
-    f->joiner = NULL;
+    SET(f->joiner, NULL);
     atomic_store_explicit(&f->cancelled, 0, memory_order_relaxed);
-    f->detached = (flags & COIR__DETACHED_AT_SPAWN) != 0;
-    f->done = false;
+    SET(f->detached, (flags & COIR__DETACHED_AT_SPAWN) != 0);
+    SET(f->done, false);
     f->stack_class = (uint8_t)stack_class;
     f->flags = (uint8_t)flags;
     f->shields = 0;
@@ -102,17 +111,8 @@ int coir__spawn(struct coir__runtime *rt, const struct coir__spawn *how, struct 
     return 0;
 }
 
-void coir__fiber_mail(struct coir__worker *w, struct coir__fiber *f)
+static void handle_mail(struct coir__worker *w, struct coir__fiber *f, uint32_t why)
 {
-    uint32_t why = atomic_exchange_explicit(&f->mail, 0, memory_order_acq_rel);
-    if (why & COIR__MAIL_FREE) {
-        coir__record_free(w, f);
-        return;
-    }
-    if (f->home != w) { /* a stale cancel, and meanwhile the record is another fiber's */
-        coir__worker_mail_fiber(f, why);
-        return;
-    }
     if (why & COIR__MAIL_START)
         coir__runq_push(&w->fresh, f);
     if (why & COIR__MAIL_WAKE)
@@ -123,18 +123,33 @@ void coir__fiber_mail(struct coir__worker *w, struct coir__fiber *f)
         wait->stop(wait, ECANCELED);
 }
 
+/* mail becomes 0 with the last touch: until then the record stays this fiber's. */
+void coir__fiber_mail(struct coir__worker *w, struct coir__fiber *f)
+{
+    uint8_t why = atomic_load_explicit(&f->mail, memory_order_acquire), seen = 0;
+    do {
+        if (!(why & COIR__MAIL_FREE))
+            handle_mail(w, f, why & ~(uint32_t)seen);
+        seen = why;
+    } while (!atomic_compare_exchange_strong_explicit(&f->mail, &why, 0, memory_order_acq_rel,
+                                                      memory_order_acquire));
+    if (seen & COIR__MAIL_FREE)
+        coir__record_free(w, f);
+}
+
 /* ENDED is the last that is written to a record that somebody will join: he may free it at once. */
 void coir__fiber_end(struct coir__worker *w, struct coir__fiber *f)
 {
     struct coir__released who = { 0 };
     bool claimed = false;
     coir__spin_lock(&f->lock);
-    bool detached = f->detached;
-    if (f->joiner) {
-        who = coir__waiter_released(f->joiner);
-        claimed = coir__waiter_claim(f->joiner, 0);
+    bool detached = GET(f->detached);
+    struct coir__waiter *joiner = GET(f->joiner);
+    if (joiner) {
+        who = coir__waiter_released(joiner);
+        claimed = coir__waiter_claim(joiner, 0);
     }
-    f->done = true;
+    SET(f->done, true);
     coir__count(detached ? &w->counters.ended_detached : &w->counters.ended, 1);
     coir__spin_unlock(&f->lock);
     if (detached) {
@@ -180,7 +195,7 @@ static inline int claim(struct coir__fiber *f, void *handle, struct coir__runtim
 {
     static struct coir__waiter nobody;
     struct coir__worker *w = coir__worker_self();
-    bool taken = f->detached || f->joiner || !f->home;
+    bool taken = GET(f->detached) || GET(f->joiner) || !f->home;
     *visited = NULL;
     if (!still(f, handle) || taken)
         return -EINVAL;
@@ -193,7 +208,7 @@ static inline int claim(struct coir__fiber *f, void *handle, struct coir__runtim
         }
         *visited = rt;
     }
-    f->joiner = &nobody;
+    SET(f->joiner, &nobody);
     return 0;
 }
 
@@ -208,16 +223,16 @@ static __attribute__((noinline)) int await_end(struct coir__fiber *f, int64_t de
 {
     struct coir__waiter me;
     coir__waiter_init(&me);
-    f->joiner = &me;
+    SET(f->joiner, &me);
     int err = coir__waiter_wait(&me, COIR__WHY_JOIN, deadline_ns, unlock, f);
     if (err == 0)
         return 0;
     /* Early, unless it ended in this very moment: then its waker found the claim taken, and let go
      * under the lock. */
     coir__spin_lock(&f->lock);
-    bool done = f->done;
+    bool done = GET(f->done);
     if (!done)
-        f->joiner = NULL;
+        SET(f->joiner, NULL);
     coir__spin_unlock(&f->lock);
     return done ? 0 : -err;
 }
@@ -249,7 +264,7 @@ int coir__join(void *handle, void **result, int *error)
     struct coir__runtime *visited;
     coir__spin_lock(&f->lock);
     err = claim(f, handle, &visited);
-    if (err < 0 || f->done)
+    if (err < 0 || GET(f->done))
         coir__spin_unlock(&f->lock);
     else
         err = await_end(f, deadline_ns);
@@ -267,11 +282,11 @@ int coir__detach(void *handle)
         return -EINVAL;
     coir__spin_lock(&f->lock);
     int err = claim(f, handle, &visited);
-    bool done = f->done;
+    bool done = GET(f->done);
     if (err == 0 && !done) {
         struct coir__runtime *rt = f->home->rt;
-        f->joiner = NULL;
-        f->detached = true;
+        SET(f->joiner, NULL);
+        SET(f->detached, true);
         atomic_fetch_add(&rt->detached_later, 1);
         /* It may have been the last that the runtime waits for. While we hold its lock it cannot
          * end, and with it alive the workers are there. */
@@ -291,7 +306,7 @@ int coir__cancel(void *handle)
     if (!f)
         return -EINVAL;
     coir__spin_lock(&f->lock);
-    bool done = f->done;
+    bool done = GET(f->done);
     bool stale = !still(f, handle);
     if (!stale && !done) {
         atomic_store_explicit(&f->cancelled, 1, memory_order_relaxed);

@@ -153,9 +153,8 @@ static void take_stock(struct coir__worker *w, int64_t now_ns)
     coir__timer_expire(w, now_ns);
     if (atomic_load_explicit(&w->inbox, memory_order_relaxed))
         coir__worker_read_inbox(w);
-    if (atomic_load_explicit(&w->closing_seen, memory_order_acquire)) {
-        atomic_store_explicit(&w->closing_seen, 0, memory_order_relaxed);
-        atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in coir__worker_kick() */
+    if (atomic_load_explicit(&w->closing_seen, memory_order_relaxed)) {
+        atomic_exchange(&w->closing_seen, 0); /* who sees the 1 sees CLOSING, too */
         w->rt->config.engine->stop_closing(w);
     }
     if (w->starved)
@@ -174,7 +173,7 @@ void coir__worker_loop(struct coir__worker *w)
         int64_t now_ns = coir__host_now();
         take_stock(w, now_ns);
         uint32_t phase = coir__runtime_phase(rt);
-        if (phase)
+        if (__builtin_expect(phase != 0, 0))
             coir__runtime_wind_down(rt, w, now_ns);
         if (atomic_load_explicit(&rt->stopping, memory_order_acquire))
             break;

@@ -60,7 +60,7 @@ static void *wait_for_ever(void *arg)
 {
     struct probe *p = arg;
     char c;
-    static int turn;
+    static _Atomic int turn;
     if (turn++ % 2)
         coir_sleep(COIR_SEC(3600));
     else

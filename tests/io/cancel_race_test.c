@@ -1,9 +1,9 @@
-/* tests/io/cancel_race_test.c - a cancel or a deadline that comes in the very moment in which the op
- * completes: every byte, and every connection, is delivered exactly once.
+/* tests/io/cancel_race_test.c - a cancel or a deadline that comes in the very moment in which the
+ * op completes: every byte, and every connection, is delivered exactly once.
  * SPDX-License-Identifier: MIT
  *
- * Method: many rounds with small random delays between a peer that feeds and somebody who stops; what
- * arrived is compared with what was sent. */
+ * Method: many rounds with small random delays between a peer that feeds and somebody who stops;
+ * what arrived is compared with what was sent. */
 #include "sides.h"
 
 struct random {
@@ -165,13 +165,13 @@ static void run_race(void (*fn)(void *), int rounds)
 static void a_cancelled_read_loses_nothing(void **state)
 {
     (void)state;
-    run_race(readers_are_cancelled, test_scaled(800, 20));
+    run_race(readers_are_cancelled, test_scaled(500, 20));
 }
 
 static void a_timed_out_read_loses_nothing(void **state)
 {
     (void)state;
-    run_race(reads_time_out, test_scaled(2500, 20));
+    run_race(reads_time_out, test_scaled(1500, 20));
 }
 
 struct writing {
@@ -244,7 +244,7 @@ static void a_timed_out_write_says_what_went(void **state)
     for (int kind = 0; kind < KINDS; kind++)
         for (const unsigned *n = test_workers; *n; n++) {
             struct writing w = { .kind = (enum kind)kind,
-                                 .bytes = (size_t)test_scaled(4000, 200) * 1000 };
+                                 .bytes = (size_t)test_scaled(2500, 200) * 1000 };
             run_on(*n, writes_time_out, &w);
             assert_int_equal(w.received, w.bytes);
             assert_int_equal(w.wrong, 0);

@@ -2,8 +2,9 @@
  * nothing is lost, nothing is written late, and the descriptor is as good as before.
  * SPDX-License-Identifier: MIT
  *
- * Method: a victim makes a call that waits and is stopped. Then what it waited for comes, the victim's
- * buffer is looked at, and the victim makes the call again. Races are in cancel_race_test.c. */
+ * Method: a victim makes a call that waits and is stopped. Then what it waited for comes, the
+ * victim's buffer is looked at, and the victim makes the call again. Races are in
+ * cancel_race_test.c. */
 #include "calls_that_wait.h"
 
 enum moment { BEFORE_THE_CALL, BEFORE_SUBMISSION, IN_FLIGHT, MOMENTS };
@@ -35,7 +36,7 @@ static void *be_stopped(void *arg)
     }
     atomic_store(&v->stopped, 1);
     while (!atomic_load(&v->again))
-        coir_yield();
+        nap();
     COIR_SHIELD(LONG)
         v->second = do_call(&v->wait);
     return NULL;
@@ -66,9 +67,8 @@ static void stop(struct victim *v)
     }
 }
 
-static void one_victim(void *arg)
+static void one_victim(struct victim *v)
 {
-    struct victim *v = arg;
     set_up(&v->wait);
     v->fiber = v->means == BY_THIS_WORKER || v->moment == BEFORE_SUBMISSION
                    ? coir_spawn(be_stopped, v)
@@ -83,7 +83,7 @@ static void one_victim(void *arg)
         stop(v);
     }
     while (!atomic_load(&v->stopped))
-        coir_yield();
+        nap();
     EXPECT_EQ(v->first, v->means == BY_DEADLINE ? -ETIMEDOUT : -ECANCELED);
     feed(&v->wait);
     for (int i = 0; i < ROOM; i++)
@@ -94,18 +94,23 @@ static void one_victim(void *arg)
     clean_up(&v->wait);
 }
 
+static void all_victims(void *arg)
+{
+    (void)arg;
+    for (int call = 0; call < CALLS; call++)
+        for (int moment = 0; moment < MOMENTS; moment++)
+            for (int means = 0; means < MEANS; means++) {
+                struct victim v = { .wait.call = (enum call)call,
+                                    .moment = (enum moment)moment,
+                                    .means = (enum means)means };
+                one_victim(&v);
+            }
+}
+
 static void every_call_is_stopped(void **state)
 {
     (void)state;
-    for (int call = 0; call < CALLS; call++)
-        for (int moment = 0; moment < MOMENTS; moment++)
-            for (int means = 0; means < MEANS; means++)
-                for (const unsigned *w = test_workers; *w; w++) {
-                    struct victim v = { .wait.call = (enum call)call,
-                                        .moment = (enum moment)moment,
-                                        .means = (enum means)means };
-                    run_on(*w, one_victim, &v);
-                }
+    run_on_each(all_victims, NULL);
 }
 
 struct late {
@@ -127,8 +132,8 @@ static void *read_on(void *arg)
     return NULL;
 }
 
-/* Its data has arrived, but it has not run yet, when it is cancelled: it gets the data; the next call
- * tells of the cancel, a shielded one works, and closing always does. */
+/* Its data has arrived, but it has not run yet, when it is cancelled: it gets the data; the next
+ * call tells of the cancel, a shielded one works, and closing always does. */
 static void complete_but_not_resumed(void *arg)
 {
     (void)arg;
@@ -153,6 +158,8 @@ static void complete_but_not_resumed(void *arg)
 static void data_beats_a_late_cancel(void **state)
 {
     (void)state;
+    if (rung->interrupt_every)
+        skip(); /* there the call is READY when it is to be tried again, and has no data yet */
     for (int i = 0; i < 20; i++)
         run_on(1, complete_but_not_resumed, NULL);
 }

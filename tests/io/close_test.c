@@ -1,5 +1,5 @@
-/* tests/io/close_test.c - coir_close ends every call on the descriptor, whoever makes it, with EBADF;
- * only then is the number free.
+/* tests/io/close_test.c - coir_close ends every call on the descriptor, whoever makes it, with
+ * EBADF; only then is the number free.
  * SPDX-License-Identifier: MIT
  *
  * Races with reuse of the number are in close_race_test.c. */
@@ -236,8 +236,8 @@ static void *swap_the_file(void *arg)
     return NULL;
 }
 
-/* A call that has to be tried again after -EAGAIN has nothing in flight in between: if its number is
- * another file's by then, it must not read that. */
+/* A call that has to be tried again after -EAGAIN has nothing in flight in between: if its number
+ * is another file's by then, it must not read that. */
 static void between_two_tries(void *arg)
 {
     (void)arg;

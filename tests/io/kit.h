@@ -202,6 +202,13 @@ static inline void until_parked(coir_fiber *fiber)
         coir_yield();
 }
 
+/* A moment's rest in a loop that waits for something; also after a cancel. */
+static inline void nap(void)
+{
+    COIR_SHIELD(LONG)
+        coir_sleep(COIR_US(20));
+}
+
 /* Until the kernel has what this worker's fibers have started: a tick has passed. */
 static inline void until_submitted(void)
 {

@@ -1,9 +1,9 @@
-/* tests/io/old_kernel.h - answers that this kernel's ring no longer gives, but older ones do: -EAGAIN
- * where an op would have to wait, -EINPROGRESS for a connect, and -EINTR now and then.
+/* tests/io/old_kernel.h - answers that this kernel's ring no longer gives, but older ones do:
+ * -EAGAIN where an op would have to wait, -EINPROGRESS for a connect, and -EINTR now and then.
  * SPDX-License-Identifier: MIT
  *
- * Method: the engine's submit is replaced by one that asks poll(2) first, and completes the op at once
- * when it is not ready: which an engine may do. */
+ * Method: the engine's submit is replaced by one that makes the call itself, without waiting, and
+ * completes the op with the result at once: which an engine may do. */
 #ifndef TESTS_IO_OLD_KERNEL_H
 #define TESTS_IO_OLD_KERNEL_H
 
@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 struct old_kernel {
@@ -25,56 +26,86 @@ struct old_kernel {
 
 static struct old_kernel old_kernel;
 
-static inline int would_wait(int fd, short events)
+enum { LEAVE_IT = 1 << 30 }; /* to the real engine */
+
+static inline long errno_of(long res)
 {
-    struct pollfd p = { fd, events, 0 };
-    return poll(&p, 1, 0) == 0;
+    return res < 0 ? -errno : res;
 }
 
-static inline int start_connect(const struct coir__op *op)
+/* A read or write that does not wait; not every file can say so. */
+static inline long move_now(const struct coir__op *op, int writing)
 {
+    struct iovec one = { (void *)(uintptr_t)op->addr, op->len };
+    int vector = op->code == COIR__OP_READV || op->code == COIR__OP_WRITEV;
+    const struct iovec *iov = vector ? op->addr : &one;
+    int n = vector ? (int)op->len : 1;
+    if (op->offset != -1)
+        return LEAVE_IT;
+    long res = errno_of(writing ? pwritev2(op->fd, iov, n, -1, RWF_NOWAIT)
+                                : preadv2(op->fd, iov, n, -1, RWF_NOWAIT));
+    return res == -EOPNOTSUPP ? LEAVE_IT : res;
+}
+
+static inline long accept_now(const struct coir__op *op)
+{
+    int listening = 0;
+    socklen_t len = sizeof listening;
+    struct pollfd p = { op->fd, POLLIN, 0 };
+    getsockopt(op->fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len);
+    return listening && poll(&p, 1, 0) == 0 ? -EAGAIN : LEAVE_IT;
+}
+
+static inline long connect_now(const struct coir__op *op)
+{
+    const struct sockaddr *addr = op->addr;
+    if (!addr || op->len < sizeof addr->sa_family || addr->sa_family != AF_INET)
+        return LEAVE_IT;
     int flags = fcntl(op->fd, F_GETFL);
     fcntl(op->fd, F_SETFL, flags | O_NONBLOCK);
-    int res = connect(op->fd, op->addr, (socklen_t)op->len) < 0 ? -errno : 0;
+    long res = errno_of(connect(op->fd, addr, (socklen_t)op->len));
     fcntl(op->fd, F_SETFL, flags);
     return res;
 }
 
-/* 0: leave it to the real engine. */
-static inline int old_answer(const struct coir__op *op)
+static inline long old_answer(const struct coir__op *op)
 {
     unsigned n = atomic_fetch_add(&old_kernel.submits, 1);
     if (old_kernel.interrupt_every && n % (unsigned)old_kernel.interrupt_every == 0)
         return -EINTR;
     switch ((enum coir__opcode)op->code) {
-    case COIR__OP_RECV:
-        if (op->flags & MSG_WAITALL)
-            return 0;
-        /* fall through */
     case COIR__OP_READ:
     case COIR__OP_READV:
-    case COIR__OP_ACCEPT:
-        return would_wait(op->fd, POLLIN) ? -EAGAIN : 0;
+        return move_now(op, 0);
     case COIR__OP_WRITE:
     case COIR__OP_WRITEV:
+        return move_now(op, 1);
+    case COIR__OP_RECV: /* with MSG_WAITALL also an old ring waits for the rest */
+        if (op->flags & MSG_WAITALL)
+            return LEAVE_IT;
+        return errno_of(
+            recv(op->fd, (void *)(uintptr_t)op->addr, op->len, (int)op->flags | MSG_DONTWAIT));
     case COIR__OP_SEND:
-        return would_wait(op->fd, POLLOUT) ? -EAGAIN : 0;
+        return errno_of(
+            send(op->fd, op->addr, op->len, (int)op->flags | MSG_DONTWAIT | MSG_NOSIGNAL));
+    case COIR__OP_ACCEPT:
+        return accept_now(op);
     case COIR__OP_CONNECT:
-        return ((const struct sockaddr *)op->addr)->sa_family == AF_INET ? start_connect(op) : 0;
+        return connect_now(op);
     default:
-        return 0;
+        return LEAVE_IT;
     }
 }
 
 static inline void old_submit(struct coir__worker *w, struct coir__op *op)
 {
-    int res = old_answer(op);
+    long res = old_answer(op);
     if (res == -EAGAIN)
         atomic_fetch_add(&old_kernel.eagains, 1);
-    if (res)
-        coir__op_complete(w, op, res);
-    else
+    if (res == LEAVE_IT)
         old_kernel.submit(w, op);
+    else
+        coir__op_complete(w, op, (int32_t)res);
 }
 
 /* The calling fiber's runtime is on an old kernel from now on. */

@@ -1,5 +1,5 @@
-/* tests/io/rungs.h - run a group of tests on each rung of the ring's ladder of flags, and on one more
- * where the ring answers as it used to (old_kernel.h).
+/* tests/io/rungs.h - run a group of tests on each rung of the ring's ladder of flags, and on one
+ * more where the ring answers as it used to (old_kernel.h).
  * SPDX-License-Identifier: MIT
  *
  * A flag that is taken away is what an older kernel does not have: see io/ring.c. */

@@ -1,5 +1,5 @@
-/* tests/io/script.h - scripts: the same calls made once with POSIX's names and once with coir's, and
- * their results compared.
+/* tests/io/script.h - scripts: the same calls made once with POSIX's names and once with coir's,
+ * and their results compared.
  * SPDX-License-Identifier: MIT
  *
  * A script makes its own objects, and never needs to wait: in plain POSIX nobody else runs. */

@@ -1,8 +1,8 @@
 /* tests/io/sides.h - tests whose parties are fibers, or plain threads.
  * SPDX-License-Identifier: MIT
  *
- * The body of such a test starts its other sides with side_start and may itself be a fiber or a plain
- * thread: every call means the same to both. */
+ * The body of such a test starts its other sides with side_start and may itself be a fiber or a
+ * plain thread: every call means the same to both. */
 #ifndef TESTS_IO_SIDES_H
 #define TESTS_IO_SIDES_H
 

@@ -1,5 +1,5 @@
-/* tests/io/waiting_test.c - coir/io.h's calls wait as long as it takes, and no longer: on every kind
- * of descriptor, with O_NONBLOCK and without, as fibers and as plain threads.
+/* tests/io/waiting_test.c - coir/io.h's calls wait as long as it takes, and no longer: on every
+ * kind of descriptor, with O_NONBLOCK and without, as fibers and as plain threads.
  * SPDX-License-Identifier: MIT */
 #include "sides.h"
 

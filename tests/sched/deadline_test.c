@@ -211,7 +211,7 @@ static void deadlines_are_set_narrowed_and_asked_for(void **state)
 
 static void *tell_deadline(void *arg)
 {
-    *(int64_t *)arg = coir_deadline();
+    __atomic_store_n((int64_t *)arg, coir_deadline(), __ATOMIC_RELEASE);
     return NULL;
 }
 

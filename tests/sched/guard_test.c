@@ -91,8 +91,9 @@ static void assert_refused_at_the_limit(const struct crowd *c, int workers)
 {
     assert_all_went(c);
     assert_int_equal(c->refused, workers);
-    /* All guards were in use but main's; each worker then has one more that waits for a stack. */
-    assert_in_range(c->spawned, 100 - 1 - 2 * workers, 100 - 1 + workers);
+    /* All guards were in use. A worker finds out when it starts a fiber, and has been given a few
+     * more by then, which wait for a stack. */
+    assert_in_range(c->spawned, 100 - 1 - 2 * workers, FIBERS - 1);
 }
 
 static void without_markers_stacks_are_guarded_by_mprotect(void **state)
@@ -144,7 +145,7 @@ static void a_worker_that_can_have_no_stack_does_not_start(void **state)
         int before = test_maps(), threads = test_threads();
         int err = fiber_test_run(*w, kit_empty, NULL);
         assert_int_equal(err, *w > 1 ? ENOMEM : 0);
-        assert_in_range(test_maps(), 1, before + 3);
+        assert_true(TEST_SANITIZED || test_maps() <= before + 3);
         assert_int_equal(test_threads(), threads);
         coir__stack_policy.guard_maps_max = 100 * MAPS_PER_GUARD;
         assert_int_equal(run_crowd(*w, 0, &c), 0);

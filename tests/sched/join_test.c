@@ -48,7 +48,7 @@ static void *join_target(void *arg)
 static void until_joined(coir_fiber *f)
 {
     struct coir__fiber *record = kit_record(f);
-    KIT_UNTIL(__atomic_load_n(&record->joiner, __ATOMIC_ACQUIRE) != NULL);
+    KIT_UNTIL(record->joiner != NULL);
 }
 
 static void two_joiners(void *arg)
@@ -162,7 +162,7 @@ static void of_many_joiners_exactly_one_wins(void **state)
 {
     (void)state;
     for (const unsigned *w = test_workers; *w; w++) {
-        struct rivals r = { .rounds = test_scaled(3000, 100) };
+        struct rivals r = { .rounds = test_scaled(2000, 100) };
         assert_int_equal(fiber_test_run(*w, race_joins, &r), 0);
         assert_int_equal(r.wrong, 0);
     }
@@ -172,7 +172,7 @@ static void of_joiners_and_a_detach_exactly_one_wins(void **state)
 {
     (void)state;
     for (const unsigned *w = test_workers; *w; w++) {
-        struct rivals r = { .rounds = test_scaled(3000, 100) };
+        struct rivals r = { .rounds = test_scaled(2000, 100) };
         assert_int_equal(fiber_test_run(*w, race_with_detach, &r), 0);
         assert_int_equal(r.wrong, 0);
     }
@@ -253,10 +253,56 @@ static void end_and_deadline_at_once_lose_nothing(void **state)
 {
     (void)state;
     for (const unsigned *w = test_workers; *w; w++) {
-        struct rivals r = { .rounds = test_scaled(5000, 200) };
+        struct rivals r = { .rounds = test_scaled(2000, 200) };
         assert_int_equal(fiber_test_run(*w, close_finish, &r), 0);
         assert_int_equal(r.wrong, 0);
         assert_int_equal(r.won + r.timed_out, r.rounds);
+    }
+}
+
+/* Several want it, none has patience: each comes again and again until one has it. */
+static void *join_impatiently(void *arg)
+{
+    struct rivals *r = arg;
+    int64_t until_ns = coir_after(COIR_SEC(KIT_PATIENCE_S));
+    for (int i = 0; !atomic_load(&r->won) && coir_now() < until_ns; i++) {
+        struct kit_said said = { -1, EINVAL };
+        COIR_TIMEOUT(COIR_US(5 + i % 20))
+            said = KIT_SAID(coir_join(r->target, NULL));
+        if (said.result == 0)
+            atomic_fetch_add(&r->won, 1);
+        else if (said.err != ETIMEDOUT && said.err != EINVAL)
+            atomic_fetch_add(&r->other, 1);
+        if (i % 2)
+            coir_yield();
+    }
+    return NULL;
+}
+
+static void impatient_joiners(void *arg)
+{
+    struct rivals *r = arg;
+    const coir_attr spread = { .flags = COIR_SPREAD };
+    coir_fiber *fibers[RIVALS];
+    for (int round = 0; round < r->rounds; round++) {
+        r->won = 0;
+        r->pause_ns = COIR_US(20 + round % 50);
+        r->target = coir_spawn_with(&spread, end_after, r);
+        for (int i = 0; i < RIVALS; i++)
+            fibers[i] = coir_spawn_with(&spread, join_impatiently, r);
+        for (int i = 0; i < RIVALS; i++)
+            coir_join(fibers[i], NULL);
+        r->wrong += r->won != 1 || r->other;
+    }
+}
+
+static void of_many_impatient_joiners_exactly_one_wins(void **state)
+{
+    (void)state;
+    for (const unsigned *w = test_workers; *w; w++) {
+        struct rivals r = { .rounds = test_scaled(300, 20) };
+        assert_int_equal(fiber_test_run(*w, impatient_joiners, &r), 0);
+        assert_int_equal(r.wrong, 0);
     }
 }
 
@@ -307,7 +353,7 @@ static void end_and_cancel_at_once_lose_nothing(void **state)
 {
     (void)state;
     for (const unsigned *w = test_workers; *w; w++) {
-        struct rivals r = { .rounds = test_scaled(3000, 100) };
+        struct rivals r = { .rounds = test_scaled(2000, 100) };
         assert_int_equal(fiber_test_run(*w, cancel_both, &r), 0);
         assert_int_equal(r.wrong, 0);
         assert_int_equal(r.won + r.other, r.rounds);
@@ -323,6 +369,7 @@ int main(void)
         cmocka_unit_test(of_joiners_and_a_detach_exactly_one_wins),
         cmocka_unit_test(a_join_that_gives_up_leaves_the_handle_valid),
         cmocka_unit_test(end_and_deadline_at_once_lose_nothing),
+        cmocka_unit_test(of_many_impatient_joiners_exactly_one_wins),
         cmocka_unit_test(end_and_cancel_at_once_lose_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

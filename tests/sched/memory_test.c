@@ -10,14 +10,6 @@
 
 enum { FIBERS_MAX = 1000000, ROUNDS = 5, NO_LIMIT_HERE = 77, FAILED = 10 };
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SHADOWED 1 /* the address space is terabytes, and the sanitizer's own */
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SHADOWED 1
-#endif
-#endif
-
 struct crowd {
     unsigned workers;
     bool start; /* let each start, so that stacks run out; else records do */
@@ -108,7 +100,7 @@ static int run_out_of_memory(void *arg)
 
 static void check_crowd(bool start)
 {
-#ifdef SHADOWED
+#if TEST_SANITIZED
     skip();
 #endif
     for (const unsigned *w = test_workers; *w; w++) {
@@ -171,7 +163,7 @@ static int start_without_memory(void *arg)
 static void a_start_without_memory_is_an_error_and_leaves_nothing(void **state)
 {
     (void)state;
-#ifdef SHADOWED
+#if TEST_SANITIZED
     skip();
 #endif
     for (const unsigned *w = test_workers; *w; w++) {

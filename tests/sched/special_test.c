@@ -9,18 +9,6 @@
 
 enum { FIBERS = 8, TURNS = 50, BLOCK_HALF = 8192, PAGE = 4096 };
 
-/* Instrumented code keeps state of its own behind the thread pointer. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define INSTRUMENTED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define INSTRUMENTED 1
-#endif
-#endif
-#ifndef INSTRUMENTED
-#define INSTRUMENTED 0
-#endif
-
 static bool rounds_up(void)
 {
     volatile double one = 1, three = 3;
@@ -235,7 +223,7 @@ static void on_each_worker(void *arg)
 static void a_fiber_that_owns_it_has_its_own_thread_pointer(void **state)
 {
     (void)state;
-    if (INSTRUMENTED)
+    if (TEST_SANITIZED)
         skip();
     for (const unsigned *w = test_workers; *w; w++) {
         struct owner owners[4][FIBERS];

@@ -7,13 +7,40 @@
 
 #include "support/fake_engine.h"
 
+#include <malloc.h>
 #include <signal.h>
+
+/* A sanitizer's address space grows as it likes. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SHADOWED true
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SHADOWED true
+#endif
+#endif
+#ifndef SHADOWED
+#define SHADOWED false
+#endif
+
+enum { KB_MORE_MAX = 1024 };
 
 struct things {
     int fds, threads, maps;
+    long size_kb; /* of the address space */
     void *segv, *bus;
     int alt_flags;
 };
+
+static long address_space_kb(void)
+{
+    long pages = 0;
+    FILE *statm = fopen("/proc/self/statm", "re");
+    if (!statm || fscanf(statm, "%ld", &pages) != 1)
+        pages = -1;
+    if (statm)
+        fclose(statm);
+    return pages * (sysconf(_SC_PAGESIZE) / 1024);
+}
 
 static struct things look(void)
 {
@@ -26,6 +53,7 @@ static struct things look(void)
     memcpy(&t.segv, &segv.sa_handler, sizeof t.segv);
     memcpy(&t.bus, &bus.sa_handler, sizeof t.bus);
     t.alt_flags = alt.ss_flags;
+    t.size_kb = address_space_kb();
     return t;
 }
 
@@ -41,6 +69,9 @@ static void assert_same(struct things a, struct things b, int maps_more)
     if (b.maps > a.maps + maps_more)
         print_error("memory maps: %d before, %d after\n", a.maps, b.maps);
     assert_true(b.maps <= a.maps + maps_more);
+    if (b.size_kb > a.size_kb + KB_MORE_MAX)
+        print_error("address space: %ld KiB before, %ld after\n", a.size_kb, b.size_kb);
+    assert_true(SHADOWED || b.size_kb <= a.size_kb + KB_MORE_MAX);
 }
 
 struct count {
@@ -171,6 +202,7 @@ static void a_runtime_that_cannot_start_by_itself_is_the_spawns_error(void **sta
 
 int main(void)
 {
+    mallopt(M_ARENA_MAX, 1); /* else each new thread may reserve 64 MiB for itself */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(runs_again_and_again_leave_nothing),
         cmocka_unit_test(a_start_that_fails_on_the_first_worker_leaves_nothing),

@@ -238,12 +238,14 @@ static void threads_spawn_and_join_while_coir_run_comes_and_goes(void **state)
         assert_child(storm_around_runs, (void *)(uintptr_t)w);
 }
 
-/* The first spawn of a thread, which starts the other runtime, comes just when coir_run ends. */
+/* The first spawn of a thread, which starts the other runtime, comes while coir_run ends and gives
+ * the memory of many stacks and records back. */
 static void *spawn_at_the_end(void *arg)
 {
     struct meet *m = arg;
     while (!atomic_load(&m->go))
-        ;
+        sched_yield();
+    usleep((useconds_t)m->rounds * 100);
     for (int i = 0; i < 100; i++) {
         void *result = NULL;
         coir_fiber *f = coir_spawn(kit_nothing, m);
@@ -254,14 +256,25 @@ static void *spawn_at_the_end(void *arg)
     return NULL;
 }
 
+static void *sleep_till_cancelled(void *arg)
+{
+    coir_sleep(COIR_NEVER);
+    return arg;
+}
+
 static void let_go(void *arg)
 {
+    enum { STACKS = 2000 };
+    static coir_fiber *fibers[STACKS];
     struct meet *m = arg;
-    for (int i = 0; i < 200; i++)
-        coir_detach(coir_spawn(kit_nothing, NULL));
+    for (int i = 0; i < STACKS; i++)
+        fibers[i] = coir_spawn(sleep_till_cancelled, NULL);
+    coir_sleep(1);
+    for (int i = 0; i < STACKS; i++) {
+        coir_cancel(fibers[i]);
+        coir_join(fibers[i], NULL);
+    }
     atomic_store(&m->go, true);
-    for (int i = m->rounds * 100; i > 0; i--)
-        coir__arch_pause();
 }
 
 static int start_while_ending(void *arg)
@@ -282,8 +295,8 @@ static int start_while_ending(void *arg)
 static void the_other_runtime_may_start_while_coir_run_ends(void **state)
 {
     (void)state;
-    for (int i = 0; i < test_scaled(200, 10); i++) {
-        int rounds = i % 40;
+    for (int i = 0; i < test_scaled(100, 10); i++) {
+        int rounds = i % 50;
         assert_child(start_while_ending, &rounds);
     }
 }

@@ -132,7 +132,7 @@ static void of_many_wakers_exactly_one_wakes_a_fiber(void **state)
 {
     (void)state;
     for (const unsigned *w = test_workers; *w; w++) {
-        struct arena a = { .rounds = test_scaled(5000, 200) };
+        struct arena a = { .rounds = test_scaled(2000, 200) };
         assert_int_equal(fiber_test_run(*w, fight, &a), 0);
         check_fight(&a);
     }
@@ -142,7 +142,7 @@ static void time_and_cancel_compete_with_the_wakers(void **state)
 {
     (void)state;
     for (const unsigned *w = test_workers; *w; w++) {
-        struct arena a = { .rounds = test_scaled(5000, 200), .timed = true, .cancelled = true };
+        struct arena a = { .rounds = test_scaled(2000, 200), .timed = true, .cancelled = true };
         assert_int_equal(fiber_test_run(*w, fight, &a), 0);
         check_fight(&a);
     }
@@ -153,7 +153,7 @@ static void of_many_wakers_exactly_one_wakes_a_thread(void **state)
 {
     (void)state;
     for (int timed = 0; timed < 2; timed++) {
-        struct arena a = { .rounds = test_scaled(5000, 200), .timed = timed };
+        struct arena a = { .rounds = test_scaled(2000, 200), .timed = timed };
         struct rival rivals[RIVALS];
         pthread_t threads[RIVALS];
         a.waits_as_thread = true;
@@ -288,7 +288,7 @@ static void no_kick_is_lost_while_a_worker_falls_asleep(void **state)
 {
     (void)state;
     for (const unsigned *w = test_workers; *w; w++) {
-        struct pingpong p = { .rounds = test_scaled(20000, 500) };
+        struct pingpong p = { .rounds = test_scaled(10000, 500) };
         assert_int_equal(fiber_test_run(*w, sleep_till_pinged, &p), 0);
         assert_int_equal(p.lost, 0);
         assert_int_equal(p.answered, p.rounds);
@@ -301,7 +301,8 @@ struct pest {
     coir_fiber *victim;
     _Atomic bool stop;
     _Atomic long sent;
-    int rounds, wrong;
+    int rounds;
+    _Atomic int wrong;
 };
 
 static void *pester(void *arg)

@@ -18,6 +18,19 @@ extern "C" {
 
 #include <coir.h>
 
+/* 1 under AddressSanitizer or ThreadSanitizer, whose own memory and maps are many: then what a
+ * process uses says nothing about us. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define TEST_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define TEST_SANITIZED 1
+#endif
+#endif
+#ifndef TEST_SANITIZED
+#define TEST_SANITIZED 0
+#endif
+
 /* The numbers of workers that concurrent tests run with: 1, 2, 4; ends with 0. */
 extern const unsigned test_workers[];
 

@@ -1,0 +1,139 @@
+/* tests/io/refused_test.c - io_uring is switched off, by a sandbox or by sysctl: the runtime does not
+ * start, says why, and leaves nothing behind.
+ * SPDX-License-Identifier: MIT */
+#include "seccomp.h"
+#include "sides.h"
+
+#include <stdlib.h>
+
+struct refusal {
+    int nr;  /* the system call that is refused */
+    int err; /* how */
+};
+
+enum { NO_SECCOMP = 77 };
+
+static const struct refusal refusals[] = {
+    { SYS_io_uring_setup, EPERM },  { SYS_io_uring_setup, ENOSYS }, { SYS_io_uring_setup, EACCES },
+    { SYS_io_uring_setup, EINVAL }, { SYS_io_uring_enter, EPERM },  { SYS_io_uring_enter, ENOSYS },
+};
+
+static void must_not_run(void *arg)
+{
+    (void)arg;
+    note(__FILE__, __LINE__, "ran", 1, 0);
+}
+
+static void *must_not_spawn(void *arg)
+{
+    must_not_run(arg);
+    return NULL;
+}
+
+static int refused_runtime(void *arg)
+{
+    const struct refusal *r = arg;
+    char c;
+    int ends[2];
+    alarm(60);
+    make_ends(PIPE, ends);
+    if (refuse(r->nr, r->err) < 0)
+        return NO_SECCOMP;
+    int fds = test_fds_open(), threads = test_threads();
+    for (const unsigned *w = test_workers; *w; w++)
+        EXPECT_EQ(fiber_test_run(*w, must_not_run, NULL), r->err);
+    EXPECT_FAILS(coir_read(ends[0], &c, 1), r->err);
+    EXPECT_FAILS(coir_write(ends[1], "x", 1), r->err);
+    EXPECT_FAILS(coir_open("/dev/null", O_RDONLY), r->err);
+    struct pollfd p = { ends[0], POLLIN, 0 };
+    EXPECT_FAILS(coir_poll(&p, 1, -1), r->err);
+    EXPECT(coir_spawn(must_not_spawn, NULL) == NULL);
+    EXPECT_EQ(errno, r->err);
+    EXPECT_EQ(coir_close(ends[0]), 0); /* needs none */
+    close(ends[1]);
+    EXPECT_EQ(test_fds_open(), fds - 2);
+    EXPECT_EQ(test_threads(), threads);
+    return no_findings_status();
+}
+
+static int program_main(int argc, char **argv)
+{
+    (void)argc;
+    must_not_run(argv);
+    return 0;
+}
+
+static int refused_program(void *arg)
+{
+    const struct refusal *r = arg;
+    char name[] = "program", *argv[] = { name, NULL };
+    alarm(60);
+    if (refuse(r->nr, r->err) < 0)
+        return NO_SECCOMP;
+    int res = coir_main(1, argv, program_main);
+    if (res == -1 && errno == r->err && atomic_load(&findings.n) == 0)
+        exit(0); /* cleanly, with everything that exit does */
+    return 1;
+}
+
+static void runs_fail_with_the_errno(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
+        char text[512];
+        int status = test_child(refused_runtime, (void *)&refusals[i], text, sizeof text);
+        if (status == NO_SECCOMP << 8)
+            skip();
+        assert_string_equal(text, "");
+        assert_int_equal(status, 0);
+    }
+}
+
+static void programs_say_why(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
+        char text[512], start[128];
+        int status = test_child(refused_program, (void *)&refusals[i], text, sizeof text);
+        if (status == NO_SECCOMP << 8)
+            skip();
+        snprintf(start, sizeof start, "program: the runtime cannot start: %s",
+                 strerror(refusals[i].err));
+        assert_int_equal(status, 0);
+        assert_int_equal(strncmp(text, start, strlen(start)), 0);
+        assert_ptr_equal(strchr(text, '\n'), text + strlen(text) - 1); /* one line */
+    }
+}
+
+static int refused_close(void *arg)
+{
+    (void)arg;
+    int fd = dup(0);
+    if (refuse(SYS_close, EINTR) < 0)
+        return NO_SECCOMP;
+    EXPECT_EQ(coir_close(fd), 0);
+    return no_findings_status();
+}
+
+/* close(2) frees the number also when it is interrupted: no error for the caller. */
+static void an_interrupted_close_has_closed(void **state)
+{
+    (void)state;
+    char text[512];
+    int status = test_child(refused_close, NULL, text, sizeof text);
+    if (status == NO_SECCOMP << 8)
+        skip();
+    assert_string_equal(text, "");
+    assert_int_equal(status, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(runs_fail_with_the_errno),
+        cmocka_unit_test(programs_say_why),
+        cmocka_unit_test(an_interrupted_close_has_closed),
+    };
+    watchdog();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
