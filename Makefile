@@ -83,7 +83,8 @@ $(BUILD)/libcoir.so.$(SOVERSION): $(lib_obj) src/coir.map
 
 $(BUILD)/coir.pc: tools/coir.pc.in Makefile
 	@mkdir -p $(@D)
-	$(q)sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' -e 's|@LIBS@|$(lib_libs)|' $< > $@
+	$(q)sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' \
+	    -e 's|@LIBS@|$(lib_libs)|' $< > $@
 
 $(if $(cross),$(lib_obj): | $(BUILD)/include/liburing.h)
 $(BUILD)/include/liburing.h:
@@ -127,7 +128,8 @@ $(tests_other): $(BUILD)/tests/%: tests/%.c $(support_obj) $(BUILD)/libcoir.a
 $(tests_cxx): $(BUILD)/tests/%: tests/%.cc $(support_obj) $(BUILD)/libcoir.a
 	@mkdir -p $(@D)
 	$(say) link $@
-	$(q)$(CXX) $(cxxflags) -Itests $(ldflags) -o $@ $(filter %.cc %.o %.a,$^) $(lib_libs) -lcmocka
+	$(q)$(CXX) $(cxxflags) -Itests $(ldflags) -o $@ $(filter %.cc %.o %.a,$^) \
+	    $(lib_libs) -lcmocka
 
 $(BUILD)/obj/tests/%.c.o: cflags += -Itests
 

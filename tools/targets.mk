@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: MIT
 
 MAN      ?= $(PREFIX)/share/man
-# How tests are run: RUN="--prefix valgrind".
+# How tests are run: RUN="--prefix valgrind". Which: ONLY="sched cxx", folders of build/tests.
 RUN      ?=
+ONLY     ?=
 make_in   = $(MAKE) --no-print-directory BUILD=$(BUILD)/$(1)
 
 .PHONY: help
@@ -29,12 +30,14 @@ test: setup ## all tests: of the library, of the samples, and the freestanding p
 	@$(MAKE) --no-print-directory run-tests
 
 # The compiler's target decides whether the freestanding build can be made: x86-64 so far.
+wanted     = $(if $(ONLY),$(foreach d,$(ONLY),$(filter $(BUILD)/tests/$(d)/%,$(tests))),$(tests))
+free_core  = $(if $(filter x86_64,$(ARCH)),$(if $(SAN)$(RUN)$(ONLY),,$(BUILD)/freestanding/core.o))
+
 .PHONY: run-tests
-run-tests: all tests $(if $(filter x86_64,$(ARCH)),$(if $(SAN),,$(BUILD)/freestanding/core.o))
-	@TEST_SCALE=$(TEST_SCALE) BUILD=$(BUILD) CC=$(CC) CXX=$(CXX) tools/run_tests.py $(RUN) $(tests) \
-	    $(if $(SAN)$(RUN),,$(if $(filter x86_64,$(ARCH)),"tests/freestanding.py \
-	    $(BUILD)/freestanding/core.o")) $(if $(RUN),,tests/samples/run.py) \
-	    $(if $(SAN)$(RUN),,tests/headers.sh)
+run-tests: all $(wanted) $(free_core)
+	@TEST_SCALE=$(TEST_SCALE) BUILD=$(BUILD) CC=$(CC) CXX=$(CXX) tools/run_tests.py $(RUN) \
+	    $(wanted) $(if $(free_core),"tests/freestanding.py $(free_core)") \
+	    $(if $(RUN)$(ONLY),,tests/samples/run.py) $(if $(SAN)$(RUN)$(ONLY),,tests/headers.sh)
 
 # The core as the drop-in will build it: no libc, no thread-locals, no vector registers.
 free_flags := -DCOIR_FREESTANDING -mgeneral-regs-only -fno-stack-protector \
@@ -68,16 +71,17 @@ ubsan: setup ## the tests under UndefinedBehaviorSanitizer
 # Clang's: gcc's runtime dies at 8128 fibers.
 tsan: setup ## the tests under ThreadSanitizer
 	@tools/setup dev
-	@+TSAN_OPTIONS=die_after_fork=0 $(call make_in,tsan) run-tests CC=clang CXX=clang++ TEST_SCALE=$(or $(SCALE),5) \
+	@+TSAN_OPTIONS=die_after_fork=0:report_signal_unsafe=0 $(call make_in,tsan) run-tests \
+	    CC=clang CXX=clang++ TEST_SCALE=$(or $(SCALE),5) \
 	    SAN="-fsanitize=thread"
 valgrind: setup ## the tests under valgrind's memcheck
 	@tools/setup dev
 	@+$(call make_in,valgrind) run-tests CFLAGS="-O1 -g -DCOIR_VALGRIND" \
-	    TEST_SCALE=$(or $(SCALE),2) RUN='--timeout 900 --prefix "valgrind -q --error-exitcode=99 \
-	    --trace-children=no --fair-sched=yes"'
+	    TEST_SCALE=$(or $(SCALE),2) \
+	    RUN='--timeout 900 --prefix "valgrind -q --error-exitcode=99 --fair-sched=yes"'
 
 # What needs no I/O engine: qemu-user has no io_uring.
-free_of_io := $(filter $(BUILD)/tests/arch/% $(BUILD)/tests/sched/%,$(tests))
+free_of_io = $(filter $(BUILD)/tests/arch/% $(BUILD)/tests/sched/%,$(tests))
 
 .PHONY: run-free-of-io
 run-free-of-io: $(BUILD)/libcoir.a $(free_of_io)

@@ -2,12 +2,12 @@
  * SPDX-License-Identifier: MIT
  *
  * The kernel moves the offset under a lock when read(2) or write(2) uses it; a ring does not, and
- * two rings, or a ring and a thread of the kernel's behind it, read and write the same place. So the
- * offset is left to the system call:
- *   reads    with RWF_NOWAIT. What is not in the page cache is first fetched by the ring, at a given
+ * two rings, or a ring and a thread of the kernel's behind it, read and write the same place. So
+ * the offset is left to the system call:
+ *   reads with RWF_NOWAIT. What is not in the page cache is first fetched by the ring, at a given
  *            offset, into the same buffer; then the system call finds it there. After some attempts
  *            (the cache is too small, the file system knows no NOWAIT) a plain readv ends it.
- *   writes   by writev: it copies into the page cache, and waits only when the kernel holds writers
+ *   writes by writev: it copies into the page cache, and waits only when the kernel holds writers
  *            back, or the file was opened to be written through. */
 #include "file.h"
 
@@ -45,8 +45,8 @@ static void make_vector(struct vector *v, const struct coir__op *op)
     v->count = many ? op->len : 1;
 }
 
-/* Bring what is at the offset into the page cache. The bytes also land in the buffer, where the read
- * that follows puts the same, or newer ones. */
+/* Bring what is at the offset into the page cache. The bytes also land in the buffer, where the
+ * read that follows puts the same, or newer ones. */
 static long fetch(const struct coir__op *op)
 {
     long at = coir__sys(SYS_lseek, op->fd, 0, CURRENT);

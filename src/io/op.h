@@ -6,9 +6,9 @@
  * the engine to end it; the completion then says what became of it. What the completion brings in
  * data is delivered even if it was asked to end.
  *
- *   IDLE -> IN_FLIGHT   coir__op_start: counted in the descriptor table, listed at its worker,
+ *   IDLE -> IN_FLIGHT coir__op_start: counted in the descriptor table, listed at its worker,
  *                       given to the engine
- *   IN_FLIGHT -> IDLE   coir__op_complete, by the engine, on the same worker
+ *   IN_FLIGHT -> IDLE coir__op_complete, by the engine, on the same worker
  *
  * Everything above the engines is here, in op.c and in group.c: retry, deadline, cancel, close. */
 #ifndef COIR_IO_OP_H

@@ -1,7 +1,7 @@
 /* io/uring.c - the io_uring engine: ops into SQEs, completions into ops, and a tick's one enter.
  * SPDX-License-Identifier: MIT
  *
- * user_data  of an op is its address, of its cancel the same plus 1; two small numbers are ours.
+ * user_data of an op is its address, of its cancel the same plus 1; two small numbers are ours.
  * Cancel     An op is over when its own completion is here and its cancel's, if there was one: so
  *            the address cannot carry another op that the cancel would hit. The kernel may find
  *            nothing to cancel because the op is just on its way from one hand to another; then the

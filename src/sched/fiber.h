@@ -1,10 +1,14 @@
 /* sched/fiber.h - the record of a fiber, its states and its handle.
  * SPDX-License-Identifier: MIT
  *
- *   FREE -> FRESH spawn FRESH -> RUNNING a worker binds a stack and enters it RUNNING -> READY
- *   yield READY -> RUNNING a worker RUNNING -> PARKED by itself PARKED -> READY by exactly one
- *   waker (sched/wait.h) RUNNING -> ENDED its function returned ENDED -> FREE the joiner, or at
- *   once when detached
+ *   FREE    -> FRESH    spawn
+ *   FRESH   -> RUNNING  a worker binds a stack and enters it
+ *   RUNNING -> READY    it yields
+ *   READY   -> RUNNING  a worker
+ *   RUNNING -> PARKED   it parks
+ *   PARKED  -> READY    exactly one waker (sched/wait.h)
+ *   RUNNING -> ENDED    its function returned
+ *   ENDED   -> FREE     the joiner, or at once when it is detached
  *
  * A record is type-stable: its memory is never anything else, so that a late look at it is
  * harmless, and its generation grows with every use, so that such a look is noticed. A fiber that
@@ -75,9 +79,9 @@ struct coir__fiber {
         struct coir__stack *stack; /* started */
         void *(*fn)(void *);       /* FRESH */
     };
-    int64_t deadline_ns;         /* read and written by the fiber itself only */
+    int64_t deadline_ns;                 /* read and written by the fiber itself only */
     struct coir__waiter *_Atomic joiner; /* who waits for the end; under lock */
-    uint32_t parked_tick;        /* PARKED: the home worker's tick when it parked */
+    uint32_t parked_tick;                /* PARKED: the home worker's tick when it parked */
     _Atomic uint8_t state;       /* enum coir__state; by the home worker, and spawn and free */
     uint8_t why;                 /* PARKED: enum coir__why */
     _Atomic uint8_t mail;        /* COIR__MAIL_*. Not 0: in its home's inbox, where the one who

@@ -73,8 +73,7 @@ static __attribute__((noinline)) struct coir__fiber *starve(struct coir__worker 
 static void starves_no_more(struct coir__worker *w)
 {
     w->starved = NULL;
-    atomic_fetch_and_explicit(&w->refuses, ~(uint32_t)COIR__REFUSES_STARVING,
-                              memory_order_relaxed);
+    atomic_fetch_and_explicit(&w->refuses, ~(uint32_t)COIR__REFUSES_STARVING, memory_order_relaxed);
 }
 
 void coir__unstarve(struct coir__worker *w)

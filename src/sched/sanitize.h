@@ -135,9 +135,9 @@ static inline void coir__san_written(const void *p, size_t bytes)
     (void)p, (void)bytes;
 }
 
-/* valgrind 3.19 lets no other thread run while one is inside io_uring_enter; so we wait for the ring
- * to become readable instead, in a call that it knows to block. That wants a ring whose completions
- * need no enter: the setup flags that may be used. */
+/* valgrind 3.19 lets no other thread run while one is inside io_uring_enter; so we wait for the
+ * ring to become readable instead, in a call that it knows to block. That wants a ring whose
+ * completions need no enter: the setup flags that may be used. */
 #ifdef COIR_VALGRIND
 enum { COIR__SAN_WAITS_APART = 1 };
 #define COIR__SAN_RING_FLAGS 0u

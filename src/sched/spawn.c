@@ -179,9 +179,9 @@ static inline void take_result(struct coir__fiber *f, void **result, int *error)
     free_record(coir__worker_self(), f);
 }
 
-/* Is f, which is locked, still the handle's? Asked last: records are freed and used anew without the
- * lock, and what was read of one before its generation is then the handle's fiber's. While it is
- * locked that one does not end; ended and without a joiner, it is not freed. */
+/* Is f, which is locked, still the handle's? Asked last: records are freed and used anew without
+ * the lock, and what was read of one before its generation is then the handle's fiber's. While it
+ * is locked that one does not end; ended and without a joiner, it is not freed. */
 static inline bool still(struct coir__fiber *f, void *handle)
 {
     atomic_thread_fence(memory_order_acquire); /* pairs with the one in coir__record_free() */

@@ -67,7 +67,7 @@ struct coir__worker {
     uintptr_t thread; /* coir__host_thread_start; 0 for coir_run's caller */
     void *host;       /* coir__host_worker_enter's */
     int32_t start_error;
-    bool saw_draining; /* and has cancelled what was left */
+    bool saw_draining;       /* and has cancelled what was left */
     struct coir__fiber loop; /* the loop itself, as something to switch to */
     struct coir__runq ready; /* started fibers, at home here */
     struct coir__runq fresh; /* not yet started */

@@ -2,10 +2,10 @@
  * parks: less than 1 KiB for every call but coir_poll.
  * SPDX-License-Identifier: MIT
  *
- * Stack tops are spread over 3 of a page's 4 KiB (sched/stack.h). As long as a parked fiber's frames
- * fit into what is left, a hundred thousand of them cost one page each.
- * Method: a fiber whose function has hardly a frame of its own parks in a call; the distance from
- * its stack's top to its saved stack pointer is measured from outside. */
+ * Stack tops are spread over 3 of a page's 4 KiB (sched/stack.h). As long as a parked fiber's
+ * frames fit into what is left, a hundred thousand of them cost one page each. Method: a fiber
+ * whose function has hardly a frame of its own parks in a call; the distance from its stack's top
+ * to its saved stack pointer is measured from outside. */
 #include "support/fiber_test.h"
 
 #include "sched/runtime.h"
@@ -127,13 +127,20 @@ static const struct {
     const char *name;
     void *(*fn)(void *);
 } calls[] = {
-    { "coir_sleep", in_sleep },           { "coir_sleep, timed", in_timed_sleep },
-    { "coir_join", in_join },             { "coir_yield", in_yield },
-    { "coir_read", in_read },             { "coir_readv", in_readv },
-    { "coir_read_full", in_read_full },   { "coir_recv", in_recv },
-    { "coir_write", in_write },           { "coir_write_all", in_write_all },
-    { "coir_send", in_send },             { "coir_accept", in_accept },
-    { "coir_read, timed", in_timed_read }, { "coir_poll", in_poll },
+    { "coir_sleep", in_sleep },
+    { "coir_sleep, timed", in_timed_sleep },
+    { "coir_join", in_join },
+    { "coir_yield", in_yield },
+    { "coir_read", in_read },
+    { "coir_readv", in_readv },
+    { "coir_read_full", in_read_full },
+    { "coir_recv", in_recv },
+    { "coir_write", in_write },
+    { "coir_write_all", in_write_all },
+    { "coir_send", in_send },
+    { "coir_accept", in_accept },
+    { "coir_read, timed", in_timed_read },
+    { "coir_poll", in_poll },
 };
 
 enum { CALLS = sizeof calls / sizeof *calls };
@@ -183,7 +190,7 @@ static void from_entry_to_park_it_is_less_than_a_kibibyte(void **state)
 {
     struct chain chains[CALLS];
     (void)state;
-#if !defined(__OPTIMIZE__) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if !defined(__OPTIMIZE__) || TEST_SANITIZED
     skip(); /* frames are larger then */
 #endif
     memset(chains, 0, sizeof chains);

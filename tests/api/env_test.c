@@ -98,8 +98,8 @@ static void right_values_are_taken(void **state)
 
 static void wrong_values_are_reported_in_one_line_each_and_ignored(void **state)
 {
-    static const char *const workers[] = { "0",  "1025", "-1",  "+2",  "two",
-                                           "3x", " 3",   "2 ",  "1.5", "99999999999999999999" };
+    static const char *const workers[] = { "0",  "1025", "-1", "+2",  "two",
+                                           "3x", " 3",   "2 ", "1.5", "99999999999999999999" };
     static const char *const stacks[] = { "0",    "1",    "16383", "2G",      "-64K",        "K",
                                           "64KB", "huge", "1e6",   "0x10000", "99999999999G" };
     static const char *const engines[] = { "none", "URING", "uring,epoll", "epolll", "0" };
@@ -107,7 +107,9 @@ static void wrong_values_are_reported_in_one_line_each_and_ignored(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof workers / sizeof *workers; i++) {
         snprintf(begin, sizeof begin, "coir: COIR_WORKERS=%s is ignored", workers[i]);
-        struct expected e = { { "COIR_WORKERS", workers[i] }, { 0 }, CPUS, DEFAULT_STACK, { begin } };
+        struct expected e = {
+            { "COIR_WORKERS", workers[i] }, { 0 }, CPUS, DEFAULT_STACK, { begin }
+        };
         check(&e);
     }
     for (size_t i = 0; i < sizeof stacks / sizeof *stacks; i++) {

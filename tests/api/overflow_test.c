@@ -131,7 +131,8 @@ static void an_overflow_names_the_fiber_its_stack_and_the_cure(void **state)
     static const struct {
         const char *name, *bytes;
         size_t stack_bytes;
-    } cases[] = { { "'deep'", "65536", 65536 }, { "'deep'", "262144", 0 },
+    } cases[] = { { "'deep'", "65536", 65536 },
+                  { "'deep'", "262144", 0 },
                   { "'deep'", "1048576", 1000000 } };
     (void)state;
     for (const unsigned *w = test_workers; *w; w++)

@@ -3,7 +3,8 @@
  *
  * Built once per level of optimisation, -O0 to -O3: the macros lean on __attribute__((cleanup)) and
  * on a loop that runs once. After each way out the deadline and the shield must be as before, the
- * body must have run once, and break and continue must have left the block, not a loop around it. */
+ * body must have run once, and break and continue must have left the block, not a loop around it.
+ * */
 #include "support/fiber_test.h"
 
 #include "sched/fiber.h"
@@ -178,8 +179,10 @@ static void nests(struct flow *f)
 static void stand_side_by_side(struct flow *f)
 {
     int n = 0;
-    COIR_TIMEOUT(COIR_SEC(1)) COIR_TIMEOUT(COIR_SEC(2)) COIR_SHIELD(COIR_SEC(3))
-        n++;
+    COIR_TIMEOUT(COIR_SEC(1))
+        COIR_TIMEOUT(COIR_SEC(2))
+            COIR_SHIELD(COIR_SEC(3))
+                n++;
     if (n)
         COIR_TIMEOUT(COIR_SEC(1))
             n++;
@@ -206,8 +209,9 @@ static int try_often(struct flow *f)
 static void all_flows(void *arg)
 {
     struct flow *f = arg;
-    void (*const flows[])(struct flow *) = { falls_off,      breaks_and_continues, leaves_by_return,
-                                             leaves_by_goto, nests,                stand_side_by_side };
+    void (*const flows[])(struct flow *) = {
+        falls_off, breaks_and_continues, leaves_by_return, leaves_by_goto, nests, stand_side_by_side
+    };
     for (int round = 0; round < 2; round++) {
         f->outer_ns = round ? coir_after(COIR_SEC(1000)) : COIR_NEVER;
         coir_deadline_set(f->outer_ns);

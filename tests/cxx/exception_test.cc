@@ -47,8 +47,8 @@ void two_throwers(void *arg)
     coir_join(b, nullptr);
 }
 
-// Goal: `throw;` in a catch block throws this fiber's exception, not that of the fiber which entered
-// a catch block last. Method: two fibers on one worker that park inside catch.
+// Goal: `throw;` in a catch block throws this fiber's exception, not that of the fiber which
+// entered a catch block last. Method: two fibers on one worker that park inside catch.
 void throw_again_throws_ones_own(void **)
 {
     for (const unsigned *w = test_workers; *w; w++) {

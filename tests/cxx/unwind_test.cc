@@ -92,7 +92,8 @@ void dive(fiber &f, int depth)
         f.expect(std::uncaught_exceptions() == 0);
         std::string seen = e.what();
         f.park();
-        f.expect(seen == e.what() && seen.compare(0, seen.find(':'), std::to_string(f.number)) == 0);
+        f.expect(seen == e.what() &&
+                 seen.compare(0, seen.find(':'), std::to_string(f.number)) == 0);
         if (f.draw(2))
             throw std::runtime_error(name(f, depth));
         throw;

@@ -1,9 +1,9 @@
-/* tests/io/close_race_test.c - descriptors that are closed, and their numbers reused, while others are
- * in the middle of calls on them: nobody gets another file's data, nobody is forgotten.
+/* tests/io/close_race_test.c - descriptors that are closed, and their numbers reused, while others
+ * are in the middle of calls on them: nobody gets another file's data, nobody is forgotten.
  * SPDX-License-Identifier: MIT
  *
- * Method: every file carries its own mark in each of its bytes. A user asks for the file's number and
- * mark, and makes a call. What it gets has to carry that mark, or the call fails with EBADF. */
+ * Method: every file carries its own mark in each of its bytes. A user asks for the file's number
+ * and mark, and makes a call. What it gets has to carry that mark, or the call fails with EBADF. */
 #include "sides.h"
 
 #include "io/fdtab.h"

@@ -128,6 +128,17 @@ static inline void run_in_child(int (*fn)(void *), void *arg)
     assert_string_equal(text, "");
 }
 
+/* How many threads there are, once those of the kernel that served a ring are gone. */
+static inline int threads_left(int wanted)
+{
+    int n = test_threads();
+    for (int i = 0; i < 5000 && n > wanted; i++) {
+        usleep(1000);
+        n = test_threads();
+    }
+    return n;
+}
+
 /* Two ends: data written to [1] can be read from [0]. */
 enum kind { PIPE, UNIX_STREAM, TCP_STREAM, KINDS };
 

@@ -1,5 +1,5 @@
-/* tests/io/refused_test.c - io_uring is switched off, by a sandbox or by sysctl: the runtime does not
- * start, says why, and leaves nothing behind.
+/* tests/io/refused_test.c - io_uring is switched off, by a sandbox or by sysctl: the runtime does
+ * not start, says why, and leaves nothing behind.
  * SPDX-License-Identifier: MIT */
 #include "seccomp.h"
 #include "sides.h"
@@ -52,7 +52,7 @@ static int refused_runtime(void *arg)
     EXPECT_EQ(coir_close(ends[0]), 0); /* needs none */
     close(ends[1]);
     EXPECT_EQ(test_fds_open(), fds - 2);
-    EXPECT_EQ(test_threads(), threads);
+    EXPECT_EQ(threads_left(threads), threads);
     return no_findings_status();
 }
 

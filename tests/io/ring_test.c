@@ -1,5 +1,5 @@
-/* tests/io/ring_test.c - the ring under load: more ops than its queues hold, many completions at once,
- * few enters, no lost kick.
+/* tests/io/ring_test.c - the ring under load: more ops than its queues hold, many completions at
+ * once, few enters, no lost kick.
  * SPDX-License-Identifier: MIT */
 #include "sides.h"
 
@@ -89,8 +89,8 @@ static void *poll_all(void *arg)
     return NULL;
 }
 
-/* One poll makes more completions than the completion queue holds: those of half of its ops at once,
- * and those of as many cancels. */
+/* One poll makes more completions than the completion queue holds: those of half of its ops at
+ * once, and those of as many cancels. */
 static void poll_overflows(void *arg)
 {
     struct big_poll *p = arg;

@@ -1,9 +1,10 @@
-/* tests/io/thread_test.c - plain threads that wait in coir/io.h's calls: together with fibers, across
- * the end of a runtime, many at once.
+/* tests/io/thread_test.c - plain threads that wait in coir/io.h's calls: together with fibers,
+ * across the end of a runtime, many at once.
  * SPDX-License-Identifier: MIT
  *
  * That each call means the same on a plain thread is shown by the other tests, whose bodies run as
- * threads too. Here every test has a process of its own, since the runtime of plain threads stays. */
+ * threads too. Here every test has a process of its own, since the runtime of plain threads stays.
+ * */
 #include "calls_that_wait.h"
 
 #include <sys/eventfd.h>

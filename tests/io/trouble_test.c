@@ -1,5 +1,5 @@
-/* tests/io/trouble_test.c - peers that go away or never read, descriptors that are none, buffers that
- * are none: the right error, and no signal.
+/* tests/io/trouble_test.c - peers that go away or never read, descriptors that are none, buffers
+ * that are none: the right error, and no signal.
  * SPDX-License-Identifier: MIT */
 #include "calls_that_wait.h"
 

@@ -2,8 +2,8 @@
  * SPDX-License-Identifier: MIT
  *
  * Method: a plain thread reads the kernel's counters of all other threads while every fiber is
- * parked. What is left of earlier work - stacks are given back in steps of a second - may take a few
- * seconds; then there has to be a window of two seconds without a single switch. */
+ * parked. What is left of earlier work - stacks are given back in steps of a second - may take a
+ * few seconds; then there has to be a window of two seconds without a single switch. */
 #include "kit.h"
 
 #include <dirent.h>

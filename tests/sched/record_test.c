@@ -57,7 +57,8 @@ static void records_in_use_are_all_different(void **state)
     free(got);
 }
 
-/* One worker spawns, the other joins: the records travel back, and there are no more than needed. */
+/* One worker spawns, the other joins: the records travel back, and there are no more than needed.
+ * */
 static void records_that_move_between_workers_are_used_again(void **state)
 {
     enum { AT_ONCE = 3000 };
@@ -77,7 +78,8 @@ static void records_that_move_between_workers_are_used_again(void **state)
     assert_true(slots <= AT_ONCE + 6 * COIR__RECORD_MAGAZINE);
 }
 
-/* The same record again and again: an old handle names nobody, until the 16 bits have come round. */
+/* The same record again and again: an old handle names nobody, until the 16 bits have come round.
+ * */
 static void a_handle_is_stale_after_a_million_reuses(void **state)
 {
     enum { PERIOD = UINT16_MAX };

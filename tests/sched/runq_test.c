@@ -1,4 +1,5 @@
-/* tests/sched/runq_test.c - a worker's queue (sched/runq.h), without a runtime: first in, first out.
+/* tests/sched/runq_test.c - a worker's queue (sched/runq.h), without a runtime: first in, first
+ * out.
  * SPDX-License-Identifier: MIT
  *
  * Method: number the fibers as they go in; they have to come out by number, whatever was in the

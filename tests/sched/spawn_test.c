@@ -1,7 +1,9 @@
-/* tests/sched/spawn_test.c - coir/fiber.h on spawning: results, failures, names, attributes, counts.
+/* tests/sched/spawn_test.c - coir/fiber.h on spawning: results, failures, names, attributes,
+ * counts.
  * SPDX-License-Identifier: MIT
  *
- * Method: each promise in one small run with 1, 2 and 4 workers; fibers record, the test asserts. */
+ * Method: each promise in one small run with 1, 2 and 4 workers; fibers record, the test asserts.
+ * */
 #include "kit.h"
 
 struct probe {

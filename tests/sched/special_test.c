@@ -110,8 +110,8 @@ static void a_fiber_that_saves_it_keeps_its_rounding_mode(void **state)
     }
 }
 
-/* The bytes around a thread pointer, as far as they can be read, moved to a place of its own. A pipe
- * reads them, so that what is not mapped is an error and no fault. */
+/* The bytes around a thread pointer, as far as they can be read, moved to a place of its own. A
+ * pipe reads them, so that what is not mapped is an error and no fault. */
 static bool copy_block(uintptr_t tp, char *to)
 {
     int ends[2], copied = 0;

@@ -10,18 +10,6 @@
 #include <malloc.h>
 #include <signal.h>
 
-/* A sanitizer's address space grows as it likes. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SHADOWED true
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SHADOWED true
-#endif
-#endif
-#ifndef SHADOWED
-#define SHADOWED false
-#endif
-
 enum { KB_MORE_MAX = 1024 };
 
 struct things {
@@ -71,7 +59,7 @@ static void assert_same(struct things a, struct things b, int maps_more)
     assert_true(b.maps <= a.maps + maps_more);
     if (b.size_kb > a.size_kb + KB_MORE_MAX)
         print_error("address space: %ld KiB before, %ld after\n", a.size_kb, b.size_kb);
-    assert_true(SHADOWED || b.size_kb <= a.size_kb + KB_MORE_MAX);
+    assert_true(TEST_SANITIZED || b.size_kb <= a.size_kb + KB_MORE_MAX);
 }
 
 struct count {

@@ -168,7 +168,8 @@ static void of_many_wakers_exactly_one_wakes_a_thread(void **state)
     }
 }
 
-/* Calls that threads mail to a worker: each is handled once, on the worker, in the sender's order. */
+/* Calls that threads mail to a worker: each is handled once, on the worker, in the sender's order.
+ * */
 struct letter {
     struct coir__mail_call call; /* first: the handler finds the letter by it */
     struct sender *sender;

@@ -38,7 +38,8 @@ static void wait_until(struct coir__worker *w, int64_t until_ns)
 {
     struct fake *fake = w->io;
     if (until_ns != 0)
-        while (!atomic_load(&fake->kicked) && coir__futex_wait(&fake->kicked, 0, until_ns) != -ETIMEDOUT)
+        while (!atomic_load(&fake->kicked) &&
+               coir__futex_wait(&fake->kicked, 0, until_ns) != -ETIMEDOUT)
             ;
     atomic_store(&fake->kicked, 0);
 }

@@ -1,4 +1,5 @@
-/* tests/support/fake_engine.h - an engine without I/O: its wait is a futex. For tests of sched alone.
+/* tests/support/fake_engine.h - an engine without I/O: its wait is a futex. For tests of sched
+ * alone.
  * SPDX-License-Identifier: MIT */
 #ifndef FAKE_ENGINE_H
 #define FAKE_ENGINE_H

@@ -42,7 +42,8 @@ int test_child(int (*fn)(void *), void *arg, char *text, size_t size)
     size_t len = 0;
     ssize_t n;
     char rest[256];
-    while ((n = len + 1 < size ? read(ends[0], text + len, size - 1 - len) : read(ends[0], rest, sizeof rest)) > 0)
+    while ((n = len + 1 < size ? read(ends[0], text + len, size - 1 - len)
+                               : read(ends[0], rest, sizeof rest)) > 0)
         len += len + 1 < size ? (size_t)n : 0;
     if (size)
         text[len] = 0;

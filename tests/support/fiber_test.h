@@ -1,8 +1,8 @@
 /* tests/support/fiber_test.h - what most tests begin with.
  * SPDX-License-Identifier: MIT
  *
- * Fibers record, the test's own thread asserts: a failing cmocka assertion jumps out of the function, which inside a fiber
- * would leave the scheduler in the middle of a run. */
+ * Fibers record, the test's own thread asserts: a failing cmocka assertion jumps out of the
+ * function, which inside a fiber would leave the scheduler in the middle of a run. */
 #ifndef FIBER_TEST_H
 #define FIBER_TEST_H
 
@@ -37,7 +37,8 @@ extern const unsigned test_workers[];
 /* coir_run with so many workers; 0, or the errno. */
 int fiber_test_run(unsigned workers, void (*fn)(void *), void *arg);
 
-/* n, scaled down by TEST_SCALE percent (the environment's; 100 by default), but at least `least`. */
+/* n, scaled down by TEST_SCALE percent (the environment's; 100 by default), but at least `least`.
+ * */
 int test_scaled(int n, int least);
 
 /* A child process that runs fn(arg) and exits with its result; its status as waitpid tells it, and

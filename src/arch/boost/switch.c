@@ -5,8 +5,8 @@
  * What differs from our own ports, all of it Boost's:
  *   - the floating-point control bits belong to the context: a switch saves and loads them, and a
  *     new context has those of its maker;
- *   - it returns by an indirect jump, so the CPU's return predictor falls out of step;
- *   - no unwind information inside jump_fcontext, no coir__arch_entry, no landing pads.
+ *   - it returns by an indirect jump, so the CPU's return predictor falls out of step; - no unwind
+ *   information inside jump_fcontext, no coir__arch_entry, no landing pads.
  *
  * jump_fcontext tells the context that was left only to the one that is entered. So both places
  * where a context can be entered - first(), and behind the jump - write *save there. */
