@@ -27,7 +27,7 @@ typedef struct coir_attr {
     size_t stack_bytes;   /* as in coir_options; 0: the runtime's */
     unsigned flags;       /* COIR_DETACHED, COIR_SAVE_FPU, COIR_SPREAD */
     unsigned reserved0;   /* 0 */
-    int64_t deadline_ns;  /* 0: inherit the caller's; COIR_NEVER: none */
+    int64_t deadline_ns;  /* 0: inherit the caller's; COIR_NEVER: none; not negative */
     uint64_t reserved[4]; /* 0 */
 } coir_attr;
 #define COIR_ATTR_INIT COIR_ZERO

@@ -28,7 +28,7 @@ typedef struct coir_options {
                            * pages that were touched cost memory. */
     const char *io;       /* "auto" or "uring"; env COIR_IO; default "auto" */
     int64_t drain_ns;     /* how long detached fibers may take to end once everything else has;
-                           * default 1 s */
+                           * default 1 s; not negative */
     uint64_t reserved[4]; /* 0 */
 } coir_options;
 

@@ -98,7 +98,8 @@ static bool map_slab(struct slab *slab, unsigned class, uint32_t slots)
     return true;
 }
 
-/* Without overcommit (vm.overcommit_memory 2) every slot of a slab counts as used memory at once. */
+/* Without overcommit (vm.overcommit_memory 2) every slot of a slab counts as used memory at
+ * once. */
 static uint32_t slots_wanted(unsigned class)
 {
     size_t fit = SLAB_BYTES_MAX / coir__stack_class_bytes(class);

@@ -1,5 +1,5 @@
-/* tests/io/end_test.c - coir_run ends while calls are in flight: they are ended first, nothing is read
- * or written afterwards, and everything can be used again.
+/* tests/io/end_test.c - coir_run ends while calls are in flight: they are ended first, nothing is
+ * read or written afterwards, and everything can be used again.
  * SPDX-License-Identifier: MIT */
 #include "calls_that_wait.h"
 
@@ -114,8 +114,8 @@ static void calls_in_flight_are_ended(void **state)
     }
 }
 
-/* Those that do not hear are given their time, then their ops are ended all the same; they are never
- * resumed. */
+/* Those that do not hear are given their time, then their ops are ended all the same; they are
+ * never resumed. */
 static void deaf_calls_are_ended_too(void **state)
 {
     (void)state;

@@ -56,7 +56,8 @@ static inline long accept_now(const struct coir__op *op)
     return listening && poll(&p, 1, 0) == 0 ? -EAGAIN : LEAVE_IT;
 }
 
-static inline long connect_now(const struct coir__op *op)
+/* One that is interrupted goes on, as one with O_NONBLOCK does. */
+static inline long connect_now(const struct coir__op *op, int interrupted)
 {
     const struct sockaddr *addr = op->addr;
     if (!addr || op->len < sizeof addr->sa_family || addr->sa_family != AF_INET)
@@ -65,13 +66,14 @@ static inline long connect_now(const struct coir__op *op)
     fcntl(op->fd, F_SETFL, flags | O_NONBLOCK);
     long res = errno_of(connect(op->fd, addr, (socklen_t)op->len));
     fcntl(op->fd, F_SETFL, flags);
-    return res;
+    return res == -EINPROGRESS && interrupted ? -EINTR : res;
 }
 
 static inline long old_answer(const struct coir__op *op)
 {
     unsigned n = atomic_fetch_add(&old_kernel.submits, 1);
-    if (old_kernel.interrupt_every && n % (unsigned)old_kernel.interrupt_every == 0)
+    if (op->code != COIR__OP_CONNECT && old_kernel.interrupt_every &&
+        n % (unsigned)old_kernel.interrupt_every == 0)
         return -EINTR;
     switch ((enum coir__opcode)op->code) {
     case COIR__OP_READ:
@@ -91,7 +93,7 @@ static inline long old_answer(const struct coir__op *op)
     case COIR__OP_ACCEPT:
         return accept_now(op);
     case COIR__OP_CONNECT:
-        return connect_now(op);
+        return connect_now(op, old_kernel.interrupt_every && n % 2);
     default:
         return LEAVE_IT;
     }
