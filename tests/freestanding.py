@@ -17,7 +17,7 @@ ALLOWED = {
     "coir__host_now", "coir__host_page_bytes", "coir__host_errno",
     "coir__host_thread_start", "coir__host_thread_join",
     "coir__host_worker_enter", "coir__host_worker_leave", "coir__host_unwinder",
-    "coir__host_runtime_enter", "coir__host_runtime_reenter", "coir__host_runtime_leave",
+    "coir__host_runtime_enter", "coir__host_runtime_leave",
     "coir__host_thread_deadline",
 }
 # The switch loads the thread pointer of a fiber that owns one by wrfsbase: that is no use of it.

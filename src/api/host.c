@@ -26,7 +26,7 @@ int coir__host_errno(void)
     return errno;
 }
 
-/* The C++ runtime's per-thread state, when the process has one (Itanium C++ ABI: __cxa_eh_globals). */
+/* The C++ runtime's per-thread state, when the process has one (Itanium C++ ABI). */
 extern void *__cxa_get_globals(void) __attribute__((weak));
 
 struct coir__unwinder *coir__host_unwinder(void)

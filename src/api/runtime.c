@@ -43,7 +43,8 @@ static int start_automatic(void)
     return err;
 }
 
-bool coir__host_runtime_reenter(struct coir__runtime *rt)
+/* False when it is ending, or not there. */
+static bool enter(struct coir__runtime *rt)
 {
     atomic_fetch_add(&rt->visitors, 1);
     if (atomic_load(&rt->accepting))
@@ -55,11 +56,11 @@ bool coir__host_runtime_reenter(struct coir__runtime *rt)
 int coir__host_runtime_enter(struct coir__runtime **rt)
 {
     *rt = &running;
-    if (coir__host_runtime_reenter(*rt))
+    if (enter(*rt))
         return 0;
     *rt = &automatic;
     int err = atomic_load(&automatic_up) ? 0 : start_automatic();
-    return err < 0 ? err : coir__host_runtime_reenter(*rt) ? 0 : -EAGAIN;
+    return err < 0 ? err : enter(*rt) ? 0 : -EAGAIN;
 }
 
 void coir__host_runtime_leave(struct coir__runtime *rt)

@@ -20,7 +20,8 @@
 enum { FETCHES_MAX = 4, RWF_NOWAIT_ = 8, CURRENT = 1 };
 enum { TYPE = 0170000, REGULAR = 0100000, BLOCK = 060000 }; /* of a file's mode */
 
-/* lseek tells pipes, sockets and terminals apart, quickly; an eventfd pretends to have an offset. */
+/* lseek tells pipes, sockets and terminals apart, quickly; an eventfd pretends to have an
+ * offset. */
 bool coir__file_has_offset(int fd)
 {
     struct statx st;

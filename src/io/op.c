@@ -195,10 +195,8 @@ static bool settled(struct coir__op *op, long *res)
 {
     if (*res >= 0)
         return true;
-    if (*res == -EINTR) {
-        op->connecting = op->code == COIR__OP_CONNECT; /* it goes on without us */
+    if (*res == -EINTR)
         return false;
-    }
     if (*res == -EAGAIN && !op->dont_wait) {
         *res = op->code == COIR__OP_CONNECT ? pause_for_room() : wait_ready(op);
         return *res < 0;
@@ -306,8 +304,10 @@ static long run_once_as_thread(struct coir__op *op, long *res)
     prepare_to_wait(op, NULL);
     coir__lend(&lent, coir__host_thread_deadline());
     *res = outcome(op);
-    if (*res == -ECANCELED && op->stop_error == ECANCELED)
+    if (*res == -ECANCELED && op->stop_error == ECANCELED) {
+        op->connecting = op->code == COIR__OP_CONNECT; /* that goes on without us */
         *res = -EINTR;
+    }
     return 0;
 }
 

@@ -36,8 +36,6 @@ COIR_HIDDEN void coir__host_worker_leave(struct coir__worker *w);
 /* For plain threads: the runtime to use, started if there is none. Until coir__host_runtime_leave
  * it does not end. 0, or -errno. */
 COIR_HIDDEN int coir__host_runtime_enter(struct coir__runtime **rt);
-/* The same for one known from before: false when it is ending, and then it was not entered. */
-COIR_HIDDEN bool coir__host_runtime_reenter(struct coir__runtime *rt);
 COIR_HIDDEN void coir__host_runtime_leave(struct coir__runtime *rt);
 
 /* The calling plain thread's deadline. */

@@ -191,7 +191,8 @@ static void it_runs_again_and_again(void **state)
         if (i == 11)
             maps = test_maps();
     }
-    assert_true(test_maps() <= maps + 2);
+    if (!UNDER_ASAN) /* which maps as it likes */
+        assert_true(test_maps() <= maps + 2);
 }
 
 int main(void)

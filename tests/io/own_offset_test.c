@@ -1,4 +1,5 @@
-/* tests/io/own_offset_test.c - many fibers at one file's own offset lose no byte and see none twice.
+/* tests/io/own_offset_test.c - many fibers at one file's own offset lose no byte, and see none
+ * twice.
  * SPDX-License-Identifier: MIT */
 #include "support/fiber_test.h"
 

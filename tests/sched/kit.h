@@ -14,7 +14,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Longer than anything here takes, on a machine however busy: waits for ever become failures. */
@@ -49,6 +51,27 @@ static inline struct coir__fiber *kit_record(coir_fiber *handle)
 static inline bool kit_fake(void)
 {
     return strcmp(coir_io_engine(), "fake") == 0;
+}
+
+/* Are there n threads? The kernel, and qemu-user all the more, may take a moment to clear one away
+ * that has been joined. */
+static inline bool kit_threads_become(int n)
+{
+    return KIT_UNTIL(test_threads() == n);
+}
+
+/* Does another program run this one (qemu-user), whose maps and threads are counted with ours? Its
+ * sign is that it guards nothing when it is asked to, and says that it has. */
+static inline bool kit_emulated(void)
+{
+    const int guard_install = 102;
+    size_t bytes = (size_t)sysconf(_SC_PAGESIZE);
+    void *page = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    bool claims = page != MAP_FAILED && madvise(page, bytes, guard_install) == 0;
+    bool emulated = claims && clock_nanosleep(CLOCK_MONOTONIC, 0, page, NULL) == 0;
+    if (page != MAP_FAILED)
+        munmap(page, bytes);
+    return emulated;
 }
 
 static inline void *kit_nothing(void *arg)

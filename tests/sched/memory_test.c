@@ -146,7 +146,7 @@ static int start_without_memory(void *arg)
         failures += result < 0;
         if (result < 0 && err != ENOMEM && err != EAGAIN)
             return FAILED + 1;
-        if (test_threads() != 1)
+        if (!kit_threads_become(1))
             return FAILED + 2;
         if (test_fds_open() != fds)
             return FAILED + 3;

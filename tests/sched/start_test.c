@@ -50,10 +50,12 @@ static struct things look(void)
 static void assert_same(struct things a, struct things b, int maps_more)
 {
     assert_int_equal(b.fds, a.fds);
-    assert_int_equal(b.threads, a.threads);
+    assert_true(kit_threads_become(a.threads));
     assert_ptr_equal(b.segv, a.segv);
     assert_ptr_equal(b.bus, a.bus);
     assert_int_equal(b.alt_flags, a.alt_flags);
+    if (kit_emulated())
+        return;
     if (b.maps > a.maps + maps_more)
         print_error("memory maps: %d before, %d after\n", a.maps, b.maps);
     assert_true(b.maps <= a.maps + maps_more);
@@ -170,7 +172,7 @@ static int spawn_with_a_failing_engine(void *arg)
             if (coir_spawn(kit_nothing, NULL) || errno != EACCES)
                 return 1;
         }
-        if (test_threads() != 1)
+        if (!kit_threads_become(1))
             return 2;
     }
     fake_engine_fail_init(0, 0);

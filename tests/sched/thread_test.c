@@ -223,11 +223,11 @@ static int storm_around_runs(void *arg)
         CHECK(pthread_create(&threads[i], NULL, storm, &m) == 0);
     for (m.rounds = 0; m.rounds < test_scaled(300, 20); m.rounds++)
         CHECK(coir_run(short_run, &m, &options) == 0);
+    CHECK(KIT_UNTIL(m.joined > 0));
     atomic_store(&m.stop, true);
     for (int i = 0; i < THREADS; i++)
         pthread_join(threads[i], NULL);
     CHECK(m.wrong == 0);
-    CHECK(m.joined > 0);
     return 0;
 }
 
