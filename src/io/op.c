@@ -195,8 +195,10 @@ static bool settled(struct coir__op *op, long *res)
 {
     if (*res >= 0)
         return true;
-    if (*res == -EINTR)
+    if (*res == -EINTR) {
+        op->interrupted = true;
         return false;
+    }
     if (*res == -EAGAIN && !op->dont_wait) {
         *res = op->code == COIR__OP_CONNECT ? pause_for_room() : wait_ready(op);
         return *res < 0;
@@ -204,7 +206,7 @@ static bool settled(struct coir__op *op, long *res)
     /* It goes on in the background; once the socket is ready, a second connect brings the result,
      * and the socket into the state that goes with it. */
     if (op->code == COIR__OP_CONNECT &&
-        (*res == -EINPROGRESS || (op->connecting && *res == -EALREADY))) {
+        (*res == -EINPROGRESS || (*res == -EALREADY && (op->connecting || op->interrupted)))) {
         op->connecting = true;
         *res = wait_ready(op);
         return *res < 0;

@@ -40,6 +40,7 @@ struct coir__op {
     uint8_t code;               /* enum coir__opcode */
     uint8_t state;              /* enum coir__op_state; its worker only */
     bool dont_wait;             /* -EAGAIN is a result, not a reason to wait */
+    bool interrupted;           /* -EINTR once: a CONNECT may go on without us */
     bool connecting;            /* CONNECT: it has begun, and goes on without us */
     bool counted;               /* fd is in the descriptor table: unless OPENAT has no directory */
     bool submitted;             /* the engine's: the kernel has, or is about to get, its SQE */

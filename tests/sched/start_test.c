@@ -136,6 +136,13 @@ static void fail_on(int index, int err)
     }
 }
 
+static int let_it_start(void **state)
+{
+    (void)state;
+    fake_engine_fail_init(0, 0);
+    return 0;
+}
+
 static void a_start_that_fails_on_the_first_worker_leaves_nothing(void **state)
 {
     (void)state;
@@ -195,10 +202,14 @@ int main(void)
     mallopt(M_ARENA_MAX, 1); /* else each new thread may reserve 64 MiB for itself */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(runs_again_and_again_leave_nothing),
-        cmocka_unit_test(a_start_that_fails_on_the_first_worker_leaves_nothing),
-        cmocka_unit_test(a_start_that_fails_on_the_second_worker_leaves_nothing),
-        cmocka_unit_test(a_start_that_fails_on_the_last_worker_leaves_nothing),
-        cmocka_unit_test(a_start_that_fails_on_all_workers_leaves_nothing),
+        cmocka_unit_test_setup_teardown(a_start_that_fails_on_the_first_worker_leaves_nothing, NULL,
+                                        let_it_start),
+        cmocka_unit_test_setup_teardown(a_start_that_fails_on_the_second_worker_leaves_nothing, NULL,
+                                        let_it_start),
+        cmocka_unit_test_setup_teardown(a_start_that_fails_on_the_last_worker_leaves_nothing, NULL,
+                                        let_it_start),
+        cmocka_unit_test_setup_teardown(a_start_that_fails_on_all_workers_leaves_nothing, NULL,
+                                        let_it_start),
         cmocka_unit_test(a_runtime_that_cannot_start_by_itself_is_the_spawns_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
