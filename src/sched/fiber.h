@@ -155,6 +155,12 @@ static inline void coir__fiber_state_set(struct coir__fiber *f, enum coir__state
     atomic_store_explicit(&f->state, (uint8_t)state, memory_order_release);
 }
 
+/* The home of a record that may be made ready for its next fiber meanwhile. */
+static inline struct coir__worker *coir__fiber_home(struct coir__fiber *f)
+{
+    return __atomic_load_n(&f->home, __ATOMIC_RELAXED);
+}
+
 /* The few-instructions lock of a record and of other small things. */
 static inline void coir__spin_lock(_Atomic uint8_t *lock)
 {

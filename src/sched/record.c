@@ -170,7 +170,10 @@ void coir__record_each(struct coir__runtime *rt, void (*fn)(struct coir__fiber *
     for (uint32_t i = 0; i < len; i++)
         for (uint32_t k = 0; k < SLAB_RECORDS; k++) {
             struct coir__fiber *f = &depot.slabs[i][k];
-            if (coir__fiber_state(f) != COIR__FREE && f->home && f->home->rt == rt)
+            if (coir__fiber_state(f) == COIR__FREE)
+                continue;
+            struct coir__worker *home = coir__fiber_home(f);
+            if (home && home->rt == rt)
                 fn(f, arg);
         }
 }

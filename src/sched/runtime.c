@@ -19,6 +19,7 @@
 static struct {
     _Atomic uint8_t lock;
     uint32_t len;
+    bool probed;
     bool left_behind; /* records of fibers that will never run again, which others may still know */
 } runtimes;
 
@@ -171,7 +172,6 @@ static void reset(struct coir__runtime *rt)
 int coir__runtime_start(struct coir__runtime *rt, const struct coir__config *config, bool here)
 {
     reset(rt);
-    coir__arch_probe();
     rt->config = *config;
     rt->workers = map_workers(rt);
     if (!rt->workers)
@@ -182,6 +182,9 @@ int coir__runtime_start(struct coir__runtime *rt, const struct coir__config *con
         rt->workers[i].index = i;
     }
     coir__spin_lock(&runtimes.lock);
+    if (!runtimes.probed)
+        coir__arch_probe();
+    runtimes.probed = true;
     runtimes.len++;
     coir__spin_unlock(&runtimes.lock);
     int err = here ? worker_enter(&rt->workers[0]) : 0;
@@ -234,8 +237,7 @@ bool coir__runtime_quiet(struct coir__runtime *rt, bool detached_too)
 
 static void cancel(struct coir__fiber *f, void *arg)
 {
-    (void)arg;
-    coir__cancel(coir__fiber_handle(f));
+    coir__cancel_within(arg, f);
 }
 
 /* Shut plain threads out and see whether the last of them brought something in. */
@@ -271,7 +273,7 @@ void coir__runtime_wind_down(struct coir__runtime *rt, struct coir__worker *w, i
      * there by now. */
     if (!w->saw_draining) {
         w->saw_draining = true;
-        coir__record_each(rt, cancel, NULL);
+        coir__record_each(rt, cancel, rt);
     }
     if (coir__runtime_quiet(rt, true) || (w->index == 0 && now_ns >= rt->drain_until_ns)) {
         atomic_store_explicit(&rt->stopping, 1, memory_order_release);

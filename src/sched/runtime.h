@@ -80,6 +80,8 @@ COIR_HIDDEN struct coir__fiber *coir__spawn_plain(struct coir__worker *w, void *
 COIR_HIDDEN int coir__join(void *handle, void **result, int *error);
 COIR_HIDDEN int coir__detach(void *handle);
 COIR_HIDDEN int coir__cancel(void *handle);
+/* Cancel f if it is, and not only was, a fiber of rt. */
+COIR_HIDDEN void coir__cancel_within(struct coir__runtime *rt, struct coir__fiber *f);
 /* The calling fiber sleeps until that moment: 0, or -errno. */
 COIR_HIDDEN int coir__sleep_until(int64_t until_ns);
 

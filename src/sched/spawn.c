@@ -59,14 +59,15 @@ static struct coir__worker *place(struct coir__runtime *rt, struct coir__worker 
 static inline void begin(struct coir__fiber *f, struct coir__worker *home, void *(*fn)(void *),
                          void *arg, int64_t deadline_ns, unsigned stack_class, unsigned flags)
 {
-    f->home = home;
+    __atomic_store_n(&f->home, home, __ATOMIC_RELAXED); /* pairs with coir__fiber_home() */
     f->fn = fn;
     f->arg = arg;
     f->deadline_ns = deadline_ns;
     SET(f->joiner, NULL);
     atomic_store_explicit(&f->cancelled, 0, memory_order_relaxed);
     SET(f->detached, (flags & COIR__DETACHED_AT_SPAWN) != 0);
-    SET(f->done, false);
+    /* Who sees that it is not done sees whose it is. Pairs with coir__cancel_within(). */
+    atomic_store_explicit(&f->done, false, memory_order_release);
     f->stack_class = (uint8_t)stack_class;
     f->flags = (uint8_t)flags;
     f->shields = 0;
@@ -195,11 +196,12 @@ static inline int claim(struct coir__fiber *f, void *handle, struct coir__runtim
 {
     static struct coir__waiter nobody;
     struct coir__worker *w = coir__worker_self();
-    bool taken = GET(f->detached) || GET(f->joiner) || !f->home;
+    struct coir__worker *home = coir__fiber_home(f);
+    bool taken = GET(f->detached) || GET(f->joiner) || !home;
     *visited = NULL;
     if (!still(f, handle) || taken)
         return -EINVAL;
-    struct coir__runtime *rt = f->home->rt;
+    struct coir__runtime *rt = home->rt;
     if (__builtin_expect(!w || w->rt != rt, 0)) {
         atomic_fetch_add(&rt->joining, 1);
         if (atomic_load(&rt->stopping)) {
@@ -299,7 +301,15 @@ int coir__detach(void *handle)
     return err;
 }
 
-/* Under the lock, so that the fiber does not end meanwhile, and with it, perhaps, its worker. */
+/* Under the lock, so that the fiber does not end meanwhile, and with it, perhaps, its worker. By
+ * mail also on its own worker: it is handled while the fiber is parked, in the loop, never from
+ * within a call. */
+static void send_cancel(struct coir__fiber *f)
+{
+    atomic_store_explicit(&f->cancelled, 1, memory_order_relaxed);
+    coir__worker_mail_fiber(f, COIR__MAIL_CANCEL);
+}
+
 int coir__cancel(void *handle)
 {
     struct coir__fiber *f = coir__fiber_of(handle);
@@ -308,14 +318,20 @@ int coir__cancel(void *handle)
     coir__spin_lock(&f->lock);
     bool done = GET(f->done);
     bool stale = !still(f, handle);
-    if (!stale && !done) {
-        atomic_store_explicit(&f->cancelled, 1, memory_order_relaxed);
-        /* By mail also on its own worker: it is handled while the fiber is parked, in the loop,
-         * never from within a call. */
-        coir__worker_mail_fiber(f, COIR__MAIL_CANCEL);
-    }
+    if (!stale && !done)
+        send_cancel(f);
     coir__spin_unlock(&f->lock);
     return stale ? -EINVAL : 0;
+}
+
+void coir__cancel_within(struct coir__runtime *rt, struct coir__fiber *f)
+{
+    coir__spin_lock(&f->lock);
+    bool done = atomic_load_explicit(&f->done, memory_order_acquire);
+    struct coir__worker *home = coir__fiber_home(f);
+    if (!done && home && home->rt == rt)
+        send_cancel(f);
+    coir__spin_unlock(&f->lock);
 }
 
 int coir__sleep_until(int64_t until_ns)

@@ -83,7 +83,8 @@ struct big_poll {
 static void *poll_all(void *arg)
 {
     struct big_poll *p = arg;
-    EXPECT_EQ(coir_poll(p->fds, (nfds_t)p->n, -1), p->n / 2);
+    EXPECT(coir_poll(p->fds, (nfds_t)p->n, -1) > 0); /* it may look while the write happens */
+    EXPECT_EQ(coir_poll(p->fds, (nfds_t)p->n, 0), p->n / 2);
     for (int i = 0; i < p->n; i++)
         EXPECT_EQ(p->fds[i].revents, i % 2 ? POLLIN : 0);
     return NULL;

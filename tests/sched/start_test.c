@@ -149,7 +149,7 @@ static void a_start_that_fails_on_the_first_worker_leaves_nothing(void **state)
     fail_on(0, ENOSYS);
 }
 
-static void a_start_that_fails_on_the_second_worker_leaves_nothing(void **state)
+static void a_start_that_fails_on_the_second_leaves_nothing(void **state)
 {
     (void)state;
     fail_on(1, EPERM);
@@ -204,7 +204,7 @@ int main(void)
         cmocka_unit_test(runs_again_and_again_leave_nothing),
         cmocka_unit_test_setup_teardown(a_start_that_fails_on_the_first_worker_leaves_nothing, NULL,
                                         let_it_start),
-        cmocka_unit_test_setup_teardown(a_start_that_fails_on_the_second_worker_leaves_nothing, NULL,
+        cmocka_unit_test_setup_teardown(a_start_that_fails_on_the_second_leaves_nothing, NULL,
                                         let_it_start),
         cmocka_unit_test_setup_teardown(a_start_that_fails_on_the_last_worker_leaves_nothing, NULL,
                                         let_it_start),
