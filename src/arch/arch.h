@@ -34,16 +34,17 @@ COIR_HIDDEN void coir__arch_switch(void **save, void *const *load, uintptr_t tp)
 COIR_HIDDEN void *coir__arch_init(void *top, void (*entry)(void));
 
 /* port.h defines, all static inline but for the first, which may be a function of probe.c:
- *   void coir__arch_probe(void) find out, once per process and before the first
+ *   void coir__arch_probe(void)                find out, once per process and before the first
  *                                              switch with a thread pointer, what this CPU can do
- *   long coir__syscall(nr, a, b, c, d, e, f) a raw system call: result or -errno. Sets no errno,
+ *   long coir__syscall(nr, a, b, c, d, e, f)   a raw system call: result or -errno. Sets no errno,
  *                                              cannot be interposed.
- *   void coir__arch_pause(void) a hint inside spin loops uintptr_t coir__arch_tp(void) the thread
- *   pointer void coir__arch_tp_set(uintptr_t) set it uint64_t coir__arch_fpu_save(void) the
- *   floating-point control bits (rounding, masks,
+ *   void coir__arch_pause(void)                a hint inside spin loops
+ *   uintptr_t coir__arch_tp(void)              the thread pointer
+ *   void coir__arch_tp_set(uintptr_t)          set it
+ *   uint64_t coir__arch_fpu_save(void)         the floating-point control bits (rounding, masks,
  *                                              denormals)
- *   void coir__arch_fpu_load(uint64_t) set them COIR__STACK_GUARD bytes of guard below a stack:
- *   what the compiler's
+ *   void coir__arch_fpu_load(uint64_t)         set them
+ *   COIR__STACK_GUARD                          bytes of guard below a stack: what the compiler's
  *                                              stack probes step over */
 #if defined(__x86_64__)
 #include "x86_64/port.h"

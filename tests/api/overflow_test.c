@@ -43,7 +43,7 @@ static void *overflow(void *arg)
     return (void *)(intptr_t)recurse(1 << 30, NULL);
 }
 
-__attribute__((no_sanitize_undefined)) static void *write_to_null(void *arg)
+__attribute__((no_sanitize("undefined"))) static void *write_to_null(void *arg)
 {
     volatile int *volatile nowhere = NULL;
     (void)arg;

@@ -67,8 +67,8 @@ static inline bool kit_emulated(void)
     return emulated;
 }
 
-/* Are there n threads? The kernel may take a moment to clear one away that has been joined. Sanitizers
- * have threads of their own. */
+/* Are there n threads? The kernel may take a moment to clear one away that has been joined.
+ * Sanitizers have threads of their own. */
 static inline bool kit_threads_become(int n)
 {
     return TEST_SANITIZED || kit_emulated() || KIT_UNTIL(test_threads() == n);
