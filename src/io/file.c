@@ -7,6 +7,8 @@
  *   reads with RWF_NOWAIT. What is not in the page cache is first fetched by the ring, at a given
  *            offset, into the same buffer; then the system call finds it there. After some attempts
  *            (the cache is too small, the file system knows no NOWAIT) a plain readv ends it.
+ *            NOWAIT would stop short where the cache ends, and read(2) does not; so the last byte
+ *            is asked for first.
  *   writes by writev: it copies into the page cache, and waits only when the kernel holds writers
  *            back, or the file was opened to be written through. */
 #include "file.h"
@@ -22,13 +24,16 @@ enum { TYPE = 0170000, REGULAR = 0100000, BLOCK = 060000 }; /* of a file's mode 
 
 /* lseek tells pipes, sockets and terminals apart, quickly; an eventfd pretends to have an
  * offset. */
-bool coir__file_has_offset(int fd)
+bool coir__file_has_offset(int fd, struct coir__file_place *place)
 {
     struct statx st;
-    if (coir__sys(SYS_lseek, fd, 0, CURRENT) < 0 ||
-        coir__sys(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_TYPE, &st) < 0)
+    place->offset = coir__sys(SYS_lseek, fd, 0, CURRENT);
+    if (place->offset < 0 ||
+        coir__sys(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_TYPE | STATX_SIZE, &st) < 0)
         return false;
-    return (st.stx_mode & TYPE) == REGULAR || (st.stx_mode & TYPE) == BLOCK;
+    bool regular = (st.stx_mode & TYPE) == REGULAR;
+    place->bytes = regular ? st.stx_size : 0;
+    return regular || (st.stx_mode & TYPE) == BLOCK;
 }
 
 /* One buffer is a vector of one. */
@@ -46,38 +51,71 @@ static void make_vector(struct vector *v, const struct coir__op *op)
     v->count = many ? op->len : 1;
 }
 
+/* Is the last byte that a read of `bytes` bytes would get in the page cache? What lies before it
+ * was read with it, or read ahead, nearly always. */
+static bool end_is_cached(int fd, struct coir__file_place place, uint64_t bytes)
+{
+    char byte;
+    struct iovec iov = { &byte, 1 };
+    uint64_t last = (uint64_t)place.offset + bytes - 1;
+    if (place.bytes && last >= place.bytes)
+        last = place.bytes - 1;
+    if (bytes <= 1 || last <= (uint64_t)place.offset)
+        return true;
+    return coir__sys(SYS_preadv2, fd, &iov, 1, last, 0, RWF_NOWAIT_) != -EAGAIN;
+}
+
 /* Bring what is at the offset into the page cache. The bytes also land in the buffer, where the
  * read that follows puts the same, or newer ones. */
-static long fetch(const struct coir__op *op)
+static long fetch(const struct coir__op *op, int64_t offset)
 {
-    long at = coir__sys(SYS_lseek, op->fd, 0, CURRENT);
-    if (at < 0)
-        return at;
     struct coir__op there = { .code = op->code,
                               .fd = op->fd,
                               .addr = op->addr,
                               .len = op->len,
-                              .offset = at,
+                              .offset = offset,
                               .counted = true };
     return coir__op_run(&there);
 }
 
-static long read_at_own(const struct coir__op *op, const struct vector *v)
+/* How many bytes a read asks for; 0 when the vector is none, as the system call will say. It is the
+ * kernel that looks first, so that a bad pointer is EFAULT: with a flag that does not exist it gets
+ * no further than that. */
+static uint64_t total(int fd, const struct vector *v)
 {
+    enum { RWF_NO_SUCH = 1 << 30 };
+    uint64_t bytes = 0;
+    if (v->iov != &v->one &&
+        coir__sys(SYS_preadv2, fd, v->iov, v->count, -1, -1, RWF_NO_SUCH) != -EOPNOTSUPP)
+        return 0;
+    for (unsigned long i = 0; i < v->count; i++)
+        bytes += v->iov[i].iov_len;
+    return bytes;
+}
+
+static long read_at_own(const struct coir__op *op, const struct vector *v,
+                        struct coir__file_place place)
+{
+    uint64_t bytes = total(op->fd, v);
     for (int i = 0; i < FETCHES_MAX; i++) {
-        long res = coir__sys(SYS_preadv2, op->fd, v->iov, v->count, -1, -1, RWF_NOWAIT_);
+        long res = -EAGAIN;
+        if (end_is_cached(op->fd, place, bytes))
+            res = coir__sys(SYS_preadv2, op->fd, v->iov, v->count, -1, -1, RWF_NOWAIT_);
         if (res == -EOPNOTSUPP)
             break;
         if (res != -EAGAIN && res != -EINTR)
             return res;
-        res = fetch(op);
+        res = fetch(op, place.offset);
         if (res < 0)
             return res;
+        place.offset = coir__sys(SYS_lseek, op->fd, 0, CURRENT); /* others may have moved it */
+        if (place.offset < 0)
+            return place.offset;
     }
     return coir__sys(SYS_readv, op->fd, v->iov, v->count);
 }
 
-long coir__file_run(struct coir__op *op)
+long coir__file_run(struct coir__op *op, struct coir__file_place place)
 {
     struct vector v;
     long res = coir__op_check();
@@ -86,7 +124,7 @@ long coir__file_run(struct coir__op *op)
     make_vector(&v, op);
     bool reads = op->code == COIR__OP_READ || op->code == COIR__OP_READV;
     do
-        res = reads ? read_at_own(op, &v) : coir__sys(SYS_writev, op->fd, v.iov, v.count);
+        res = reads ? read_at_own(op, &v, place) : coir__sys(SYS_writev, op->fd, v.iov, v.count);
     while (res == -EINTR);
     return res;
 }

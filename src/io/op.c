@@ -289,6 +289,14 @@ static void prepare_to_wait(struct coir__op *op, struct coir__fiber *f)
     op->stop_error = 0;
 }
 
+static bool try(const struct coir__op *op, long *res)
+{
+    coir__san_to_kernel(&kernel_sync);
+    bool done = coir__op_try(op, res);
+    coir__san_from_kernel(&kernel_sync);
+    return done;
+}
+
 /* The runtime that has the op may end: the thread's call goes on with the next one. 0: *res says
  * what became of it; -errno: it was not started. */
 static long run_once_as_thread(struct coir__op *op, long *res)
@@ -297,6 +305,11 @@ static long run_once_as_thread(struct coir__op *op, long *res)
     long err = coir__op_begin(op);
     if (err < 0)
         return err;
+    if (try(op, res)) {
+        if (op->counted)
+            coir__fd_end(op->fd);
+        return 0;
+    }
     err = coir__host_runtime_enter(&lent.rt); /* may start one, which takes time, and descriptors */
     if (err < 0) {
         if (op->counted)
@@ -413,8 +426,9 @@ static __attribute__((noinline)) long write_rest(const struct coir__op *op, uint
 
 __attribute__((noinline)) long coir__op_run(struct coir__op *op)
 {
-    if (op->code <= COIR__OP_WRITEV && op->offset < 0 && coir__file_has_offset(op->fd))
-        return coir__file_run(op);
+    struct coir__file_place place;
+    if (op->code <= COIR__OP_WRITEV && op->offset < 0 && coir__file_has_offset(op->fd, &place))
+        return coir__file_run(op, place);
     long res = run(op);
     return __builtin_expect(res > 0 && (uint64_t)res < to_write(op), 0)
                ? write_rest(op, (uint64_t)res)

@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: MIT */
 #include "support/fiber_test.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -83,10 +84,62 @@ static void nothing_is_lost_or_seen_twice(void **state)
     }
 }
 
+enum { PAGE = 4096, PAGES = 64, READS = 3 };
+
+struct patchy {
+    char path[24];
+    ssize_t got[READS]; /* read, readv, at the end of the file */
+};
+
+/* Only the first page of the file is in the page cache. */
+static void cache_one_page(int fd)
+{
+    char byte;
+    posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM); /* nothing is read ahead */
+    posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+    (void)!pread(fd, &byte, 1, 0);
+    lseek(fd, 0, SEEK_SET);
+}
+
+static void read_patchy(void *arg)
+{
+    static char buf[PAGES * PAGE];
+    struct patchy *p = arg;
+    struct iovec iov[2] = { { buf, 2 * PAGE }, { buf + 2 * PAGE, (PAGES - 2) * PAGE } };
+    int fd = coir_open(p->path, O_RDONLY);
+    cache_one_page(fd);
+    p->got[0] = coir_read(fd, buf, sizeof buf);
+    cache_one_page(fd);
+    p->got[1] = coir_readv(fd, iov, 2);
+    cache_one_page(fd);
+    lseek(fd, PAGE / 2, SEEK_SET);
+    p->got[2] = coir_read(fd, buf, sizeof buf);
+    coir_close(fd);
+}
+
+/* Goal: a read of a file is short at its end only, as read(2)'s. Method: a file of which only the
+ * beginning is in the page cache. */
+static void a_read_is_short_at_the_end_only(void **state)
+{
+    static char zeros[PAGES * PAGE];
+    struct patchy p = { .path = "patchy-XXXXXX" };
+    int fd = mkstemp(p.path);
+    (void)state;
+    assert_int_equal(write(fd, zeros, sizeof zeros), sizeof zeros);
+    assert_int_equal(fsync(fd), 0); /* only clean pages leave the cache */
+    assert_int_equal(fiber_test_run(1, read_patchy, &p), 0);
+    close(fd);
+    unlink(p.path);
+    assert_int_equal(p.got[0], sizeof zeros);
+    assert_int_equal(p.got[1], sizeof zeros);
+    assert_int_equal(p.got[2], sizeof zeros - PAGE / 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_is_lost_or_seen_twice),
+        cmocka_unit_test(a_read_is_short_at_the_end_only),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

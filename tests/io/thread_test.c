@@ -335,7 +335,6 @@ static int deadlines_alone(void *arg)
         COIR_SHIELD(LONG)
             EXPECT_EQ(coir_read(ends[0], &c, 1), 1);
     }
-    EXPECT_EQ(strcmp(coir_io_engine(), "uring"), 0); /* the shielded call has started it */
     for (int i = 1; i < 4; i++) {
         int64_t before_ns = coir_now();
         COIR_TIMEOUT(COIR_MS(i * 5)) {
@@ -344,6 +343,7 @@ static int deadlines_alone(void *arg)
             EXPECT_EQ(coir_close(dup(ends[0])), 0);
         }
     }
+    EXPECT_EQ(strcmp(coir_io_engine(), "uring"), 0); /* they had to wait */
     EXPECT_EQ(write(ends[1], "y", 1), 1);
     EXPECT_EQ(coir_read(ends[0], &c, 1), 1);
     EXPECT_EQ(c, 'y');
@@ -356,6 +356,60 @@ static void a_thread_has_its_own_deadline(void **state)
     run_in_child(deadlines_alone, NULL);
 }
 
+/* What was sent by TCP takes a moment to arrive. */
+static int arrived(int fd)
+{
+    return poll(&(struct pollfd){ fd, POLLIN, 0 }, 1, -1) == 1 ? fd : -1;
+}
+
+/* Through a socket: everything that a call can do at once. */
+static void pass_at_once(int from, int to)
+{
+    char buf[8] = { 0 };
+    struct iovec two[2] = { { buf, 2 }, { buf + 2, 2 } };
+    EXPECT_FAILS(coir_recv(from, buf, 4, MSG_DONTWAIT), EAGAIN);
+    EXPECT_EQ(coir_write(to, "abcd", 4), 4);
+    EXPECT_EQ(coir_read(arrived(from), buf, sizeof buf), 4);
+    EXPECT_EQ(memcmp(buf, "abcd", 4), 0);
+    EXPECT_EQ(coir_send(to, "efgh", 4, 0), 4);
+    EXPECT_EQ(coir_recv(arrived(from), buf, sizeof buf, MSG_PEEK), 4);
+    EXPECT_EQ(coir_recv(from, buf, sizeof buf, 0), 4);
+    EXPECT_EQ(memcmp(buf, "efgh", 4), 0);
+    EXPECT_EQ(coir_writev(to, two, 2), 4);
+    EXPECT_EQ(coir_readv(arrived(from), two, 2), 4);
+    EXPECT_EQ(memcmp(buf, "efgh", 4), 0);
+    EXPECT_FAILS(coir_read(from + 1000, buf, 1), EBADF);
+    EXPECT_FAILS(coir_write(to, (char *)8, 4), EFAULT);
+    fill(to);
+    EXPECT_FAILS(coir_send(to, "x", 1, MSG_DONTWAIT), EAGAIN);
+}
+
+static int without_a_runtime(void *arg)
+{
+    char c = 'x';
+    (void)arg;
+    alarm(WATCHDOG_SECONDS);
+    for (int kind = UNIX_STREAM; kind < KINDS; kind++) {
+        int ends[2];
+        make_ends((enum kind)kind, ends);
+        pass_at_once(ends[0], ends[1]);
+        EXPECT_EQ(coir_close(ends[0]), 0);
+        EXPECT_EQ(poll(&(struct pollfd){ ends[1], 0, 0 }, 1, -1), 1); /* TCP needs a moment */
+        EXPECT_EQ(coir_write(ends[1], &c, 1), -1);
+        EXPECT(errno == EPIPE || errno == ECONNRESET);
+        EXPECT_FAILS(coir_write(ends[1], &c, 1), EPIPE); /* and no SIGPIPE */
+        EXPECT_EQ(coir_close(ends[1]), 0);
+    }
+    EXPECT_EQ(threads_left(1), 1); /* no worker has started */
+    return no_findings_status();
+}
+
+static void what_need_not_wait_needs_no_runtime(void **state)
+{
+    (void)state;
+    run_in_child(without_a_runtime, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -364,6 +418,7 @@ int main(void)
         cmocka_unit_test(a_runtime_may_end_meanwhile),
         cmocka_unit_test(eight_threads_at_once),
         cmocka_unit_test(a_thread_has_its_own_deadline),
+        cmocka_unit_test(what_need_not_wait_needs_no_runtime),
     };
     if (!mkdtemp(home) || chdir(home) < 0)
         return 1;

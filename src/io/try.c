@@ -1,0 +1,65 @@
+/* io/try.c - an op by a system call that does not wait.
+ * SPDX-License-Identifier: MIT
+ *
+ * Only where the call itself can be told not to wait: asking first whether it would (poll) lets
+ * another reader take what was there. */
+#include "op.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+
+enum { RWF_NOWAIT_ = 8 };
+
+/* Of a socket, a pipe, an eventfd. At an offset, what is not all there may be so because the page
+ * cache ends: that is no answer. */
+static long try_read(const struct coir__op *op)
+{
+    struct iovec one = { (void *)(uintptr_t)op->addr, op->len };
+    bool many = op->code == COIR__OP_READV;
+    if (op->offset >= 0)
+        return -EAGAIN;
+    return coir__sys(SYS_preadv2, op->fd, many ? op->addr : &one, many ? op->len : 1, -1, -1,
+                     RWF_NOWAIT_);
+}
+
+/* To a socket: elsewhere nothing keeps SIGPIPE away from a thread that is no worker. */
+static long try_write(const struct coir__op *op, uint32_t flags)
+{
+    flags |= MSG_DONTWAIT | MSG_NOSIGNAL;
+    if (op->code != COIR__OP_WRITEV)
+        return coir__sys(SYS_sendto, op->fd, op->addr, op->len, flags, NULL, 0);
+    struct msghdr msg = { .msg_iov = (void *)(uintptr_t)op->addr, .msg_iovlen = op->len };
+    return coir__sys(SYS_sendmsg, op->fd, &msg, flags);
+}
+
+static long attempt(const struct coir__op *op)
+{
+    switch ((enum coir__opcode)op->code) {
+    case COIR__OP_READ:
+    case COIR__OP_READV:
+        return try_read(op);
+    case COIR__OP_WRITE:
+    case COIR__OP_WRITEV:
+        return try_write(op, 0);
+    case COIR__OP_SEND:
+        return try_write(op, op->flags);
+    case COIR__OP_RECV:
+        return op->flags & MSG_WAITALL ? -EAGAIN
+                                       : coir__sys(SYS_recvfrom, op->fd, op->addr, op->len,
+                                                   op->flags | MSG_DONTWAIT, NULL, NULL);
+    default:
+        return -EAGAIN;
+    }
+}
+
+bool coir__op_try(const struct coir__op *op, long *res)
+{
+    bool message = op->code == COIR__OP_SEND || op->code == COIR__OP_RECV;
+    *res = attempt(op);
+    if (*res == -EAGAIN)
+        return message && op->dont_wait;
+    /* It cannot be tried on this kind of descriptor, or was cut short. */
+    return *res != -EOPNOTSUPP && *res != -EINTR && (message || *res != -ENOTSOCK);
+}
