@@ -16,6 +16,7 @@ setup-bench:
 
 .PHONY: bench
 bench: setup-bench ## measure against the peers; BENCH="--quick --rows yield" passes options on
+	@$(MAKE) --no-print-directory bench-programs
 	@bench/run.py --build $(BUILD) $(BENCH)
 
 .PHONY: bench-programs
