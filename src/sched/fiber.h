@@ -81,13 +81,14 @@ struct coir__fiber {
     };
     int64_t deadline_ns;                 /* read and written by the fiber itself only */
     struct coir__waiter *_Atomic joiner; /* who waits for the end; under lock */
-    uint32_t parked_tick;                /* PARKED: the home worker's tick when it parked */
-    _Atomic uint8_t state;       /* enum coir__state; by the home worker, and spawn and free */
-    uint8_t why;                 /* PARKED: enum coir__why */
+    _Atomic uint16_t asked, revoked;     /* generations: sched/lock.h */
+    _Atomic uint8_t state;       /* enum coir__state, and above it, when PARKED, enum coir__why; by
+                                  * the home worker, and spawn and free */
     _Atomic uint8_t mail;        /* COIR__MAIL_*. Not 0: in its home's inbox, where the one who
                                     * made it so has put it */
     _Atomic uint8_t cancelled;   /* set once, by anyone */
-    _Atomic uint8_t lock;        /* guards joiner, detached, done; for a few instructions */
+    _Atomic uint8_t lock;        /* guards joiner, detached, done: sched/lock.h */
+    _Atomic bool held;           /* likewise, by the home worker */
     _Atomic bool detached;       /* nobody will join */
     _Atomic bool done;           /* fn has returned, and the joiner has been told */
     uint8_t stack_class;         /* sched/stack.h */
@@ -145,14 +146,23 @@ static inline struct coir__fiber *coir__fiber_of(const void *handle)
     return f;
 }
 
+enum { COIR__WHY_SHIFT = 4, COIR__STATE_MASK = (1 << COIR__WHY_SHIFT) - 1 };
+
 static inline enum coir__state coir__fiber_state(struct coir__fiber *f)
 {
-    return (enum coir__state)atomic_load_explicit(&f->state, memory_order_acquire);
+    uint8_t state = atomic_load_explicit(&f->state, memory_order_acquire);
+    return (enum coir__state)(state & COIR__STATE_MASK);
 }
 
 static inline void coir__fiber_state_set(struct coir__fiber *f, enum coir__state state)
 {
     atomic_store_explicit(&f->state, (uint8_t)state, memory_order_release);
+}
+
+static inline void coir__fiber_state_parked(struct coir__fiber *f, enum coir__why why)
+{
+    uint8_t state = (uint8_t)(COIR__PARKED | (unsigned)why << COIR__WHY_SHIFT);
+    atomic_store_explicit(&f->state, state, memory_order_release);
 }
 
 /* The home of a record that may be made ready for its next fiber meanwhile. */

@@ -119,9 +119,10 @@ static inline __attribute__((always_inline)) struct ends
 depart(struct coir__worker *w, struct coir__fiber *f, struct coir__fiber *next, enum coir__why why,
        void (*after)(void *), void *arg, struct left *left)
 {
-    f->why = (uint8_t)why;
-    f->parked_tick = w->tick;
-    coir__fiber_state_set(f, why == COIR__WHY_YIELD ? COIR__READY : COIR__PARKED);
+    if (why == COIR__WHY_YIELD)
+        coir__fiber_state_set(f, COIR__READY);
+    else
+        coir__fiber_state_parked(f, why);
     coir__fiber_state_set(next, COIR__RUNNING);
     w->current = next;
     if (after) {
@@ -229,10 +230,7 @@ void coir__wake(struct coir__fiber *f)
         coir__runq_push(&w->ready, f);
         return;
     }
-    /* Locked, f cannot end, nor be given up by a runtime that ends, before the mail is sent. */
-    coir__spin_lock(&f->lock);
-    coir__worker_mail_fiber(f, COIR__MAIL_WAKE);
-    coir__spin_unlock(&f->lock);
+    coir__worker_mail_wake(f);
 }
 
 /* after-hook of a fiber that has ended and left its stack. */

@@ -19,6 +19,8 @@ enum {
     SLAB_RECORDS = COIR__RECORD_SLAB_BYTES / 2 / sizeof(struct coir__fiber), /* 16 Ki */
     SLABS_MAX = 1 << 16,                                                     /* a billion fibers */
     CARVE = 4096 / sizeof(struct coir__fiber),
+    POPULATE_MAX = 64 * CARVE, /* records */
+    POPULATE_WRITE = 23,       /* MADV_POPULATE_WRITE, Linux 5.14 */
 };
 
 static struct {
@@ -26,6 +28,7 @@ static struct {
     uint16_t seed;                           /* the generation that fresh records begin with */
     struct coir__fiber *magazines;           /* linked through the first record's arg */
     struct coir__fiber *unused, *unused_end; /* of the newest slab */
+    struct coir__fiber *populated;           /* from unused up to here there are pages */
     uint32_t reuse; /* slabs below slabs_len that are all unused again, from here on */
     _Atomic uint32_t slabs_len;
     struct coir__fiber *slabs[SLABS_MAX];
@@ -53,15 +56,31 @@ static struct coir__fiber *next_slab(void)
     return slab;
 }
 
+/* Pages for the next records, in one call: a page fault each costs a third more. Never more than
+ * the slab has in use, so that a few fibers do not take much memory. */
+static void populate(void)
+{
+    size_t len = SLAB_RECORDS - (size_t)(depot.unused_end - depot.unused);
+    size_t left = (size_t)(depot.unused_end - depot.unused);
+    len = len < POPULATE_MAX ? len : POPULATE_MAX;
+    len = len < left ? len : left;
+    depot.populated = depot.unused + len;
+    if (len)
+        coir__sys(SYS_madvise, depot.unused, len * sizeof(struct coir__fiber), POPULATE_WRITE);
+}
+
 /* A page of records that were never used, as a magazine. */
 static struct coir__fiber *carve(uint32_t *len)
 {
     if (depot.unused == depot.unused_end) {
         depot.unused = next_slab();
         depot.unused_end = depot.unused ? depot.unused + SLAB_RECORDS : NULL;
+        depot.populated = depot.unused;
         if (!depot.unused)
             return NULL;
     }
+    if (depot.unused >= depot.populated)
+        populate();
     struct coir__fiber *first = depot.unused;
     depot.unused += CARVE;
     *len = CARVE;
@@ -79,7 +98,7 @@ static struct coir__fiber *depot_take(uint32_t *len)
     struct coir__fiber *first = depot.magazines;
     if (first) {
         depot.magazines = first->arg;
-        *len = first->parked_tick;
+        *len = (uint32_t)first->deadline_ns;
     } else {
         first = carve(len);
     }
@@ -89,7 +108,7 @@ static struct coir__fiber *depot_take(uint32_t *len)
 
 static void depot_put(struct coir__fiber *first, uint32_t len)
 {
-    first->parked_tick = len;
+    first->deadline_ns = len;
     coir__spin_lock(&depot.lock);
     first->arg = depot.magazines;
     depot.magazines = first;

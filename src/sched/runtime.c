@@ -7,6 +7,7 @@
  * freed. */
 #include "runtime.h"
 
+#include "lock.h"
 #include "stack.h"
 #include "wait.h"
 
@@ -182,8 +183,10 @@ int coir__runtime_start(struct coir__runtime *rt, const struct coir__config *con
         rt->workers[i].index = i;
     }
     coir__spin_lock(&runtimes.lock);
-    if (!runtimes.probed)
+    if (!runtimes.probed) {
         coir__arch_probe();
+        coir__lock_init();
+    }
     runtimes.probed = true;
     runtimes.len++;
     coir__spin_unlock(&runtimes.lock);
@@ -295,7 +298,8 @@ static void *run_first(void *arg)
     return NULL;
 }
 
-/* Nobody shall wait for a fiber that will never end. */
+/* The workers are gone: what is left of a record's lock is `lock`. Nobody shall wait for a fiber
+ * that will never end. */
 static void send_joiner_home(struct coir__fiber *f, void *arg)
 {
     (void)arg;
@@ -317,12 +321,20 @@ static void forget(struct coir__fiber *f, void *arg)
     coir__spin_lock(&f->lock); /* others may be about to cancel it */
     bool ended = coir__fiber_state(f) == COIR__ENDED;
     if (!ended) {
-        f->home = NULL;
+        __atomic_store_n(&f->home, NULL, __ATOMIC_RELAXED);
         runtimes.left_behind = true;
     } else {
         coir__record_free(NULL, f);
     }
     coir__spin_unlock(&f->lock);
+}
+
+/* Whoever comes to wake a fiber that was given up sees that, or is seen here. */
+static void await_knockers(void)
+{
+    atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in coir__worker_mail_wake() */
+    while (atomic_load(&coir__knockers))
+        coir__sys(SYS_sched_yield);
 }
 
 int coir__runtime_run(struct coir__runtime *rt, void (*fn)(void *), void *arg)
@@ -350,6 +362,7 @@ int coir__runtime_run(struct coir__runtime *rt, void (*fn)(void *), void *arg)
     for (unsigned i = 0; i < rt->config.workers; i++)
         coir__worker_read_inbox(&rt->workers[i]); /* what the last visitors brought */
     coir__record_each(rt, forget, NULL);
+    await_knockers();
     free_runtime(rt);
     return err;
 }

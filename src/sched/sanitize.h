@@ -135,6 +135,13 @@ static inline void coir__san_written(const void *p, size_t bytes)
     (void)p, (void)bytes;
 }
 
+/* TSan does not know that membarrier(2) orders what other threads do. */
+#ifdef COIR__TSAN
+enum { COIR__SAN_SEES_MEMBARRIER = 0 };
+#else
+enum { COIR__SAN_SEES_MEMBARRIER = 1 };
+#endif
+
 /* valgrind 3.19 lets no other thread run while one is inside io_uring_enter; so we wait for the
  * ring to become readable instead, in a call that it knows to block. That wants a ring whose
  * completions need no enter: the setup flags that may be used. */

@@ -4,6 +4,7 @@
  * Who frees the record: the joiner; when detached, whoever comes last of the end and coir_detach,
  * decided under the record's lock. A record that is still in an inbox is freed by the reader of
  * that inbox (COIR__MAIL_FREE). */
+#include "lock.h"
 #include "runtime.h"
 #include "wait.h"
 
@@ -71,6 +72,8 @@ static inline void begin(struct coir__fiber *f, struct coir__worker *home, void 
     f->stack_class = (uint8_t)stack_class;
     f->flags = (uint8_t)flags;
     f->shields = 0;
+    if (__builtin_expect(!coir__lock_biased || home != coir__worker_self(), 0))
+        coir__fiber_unbias(f);
     coir__fiber_state_set(f, COIR__FRESH);
 }
 
@@ -142,8 +145,9 @@ void coir__fiber_mail(struct coir__worker *w, struct coir__fiber *f)
 void coir__fiber_end(struct coir__worker *w, struct coir__fiber *f)
 {
     struct coir__released who = { 0 };
-    bool claimed = false;
-    coir__spin_lock(&f->lock);
+    bool claimed = false, held = coir__fiber_hold(f);
+    if (__builtin_expect(!held, 0))
+        coir__spin_lock(&f->lock);
     bool detached = GET(f->detached);
     struct coir__waiter *joiner = GET(f->joiner);
     if (joiner) {
@@ -152,7 +156,10 @@ void coir__fiber_end(struct coir__worker *w, struct coir__fiber *f)
     }
     SET(f->done, true);
     coir__count(detached ? &w->counters.ended_detached : &w->counters.ended, 1);
-    coir__spin_unlock(&f->lock);
+    if (__builtin_expect(held, 1))
+        coir__fiber_release(f);
+    else
+        coir__spin_unlock(&f->lock);
     if (detached) {
         free_record(w, f);
         return;
@@ -166,7 +173,7 @@ void coir__fiber_end(struct coir__worker *w, struct coir__fiber *f)
 static void unlock(void *arg)
 {
     struct coir__fiber *f = arg;
-    coir__spin_unlock(&f->lock);
+    coir__fiber_unlock(f);
 }
 
 /* A fiber that is done is about to be ENDED: a few instructions. */
@@ -189,12 +196,14 @@ static inline bool still(struct coir__fiber *f, void *handle)
     return coir__fiber_of(handle) == f;
 }
 
+/* Who has taken a fiber's result and frees it. */
+static struct coir__waiter nobody;
+
 /* Whoever takes a fiber's result, or gives it up, becomes its joiner first, so that there is only
  * one. A thread, or a fiber of another runtime, also visits the fiber's runtime, which keeps its
  * memory until leave(); once it is stopping it lets nobody in. f is locked. 0, or -EINVAL. */
 static inline int claim(struct coir__fiber *f, void *handle, struct coir__runtime **visited)
 {
-    static struct coir__waiter nobody;
     struct coir__worker *w = coir__worker_self();
     struct coir__worker *home = coir__fiber_home(f);
     bool taken = GET(f->detached) || GET(f->joiner) || !home;
@@ -231,11 +240,11 @@ static __attribute__((noinline)) int await_end(struct coir__fiber *f, int64_t de
         return 0;
     /* Early, unless it ended in this very moment: then its waker found the claim taken, and let go
      * under the lock. */
-    coir__spin_lock(&f->lock);
+    coir__fiber_lock(f);
     bool done = GET(f->done);
     if (!done)
         SET(f->joiner, NULL);
-    coir__spin_unlock(&f->lock);
+    coir__fiber_unlock(f);
     return done ? 0 : -err;
 }
 
@@ -251,6 +260,26 @@ static inline int check(struct coir__fiber *self, int64_t *deadline_ns)
     return *deadline_ns != COIR__NEVER && *deadline_ns <= coir__host_now() ? -ETIMEDOUT : 0;
 }
 
+/* The usual case: a fiber of this worker that has ended, and that nobody else has asked for. */
+static inline bool take_at_home(struct coir__worker *w, struct coir__fiber *f, void *handle,
+                                void **result, int *error)
+{
+    enum { AHEAD = 8 };
+    __builtin_prefetch(f + AHEAD, 1); /* the next ones to be joined, most likely */
+    if (coir__fiber_home(f) != w || !GET(f->done) || !coir__fiber_hold(f))
+        return false;
+    bool mine = !GET(f->joiner) && !GET(f->detached) && coir__fiber_of(handle) == f;
+    if (__builtin_expect(mine, 1)) {
+        *error = f->arg == COIR__FAILED ? coir__fiber_more(f)->error : 0;
+        if (result)
+            *result = f->arg;
+        SET(f->joiner, &nobody); /* mail on its way may put the end of the record off */
+        free_record(w, f);
+    }
+    coir__fiber_release(f); /* only now: who comes after this finds the handle stale */
+    return mine;
+}
+
 int coir__join(void *handle, void **result, int *error)
 {
     struct coir__fiber *self = coir__fiber_self();
@@ -263,11 +292,13 @@ int coir__join(void *handle, void **result, int *error)
     int err = check(self, &deadline_ns);
     if (err < 0)
         return err;
+    if (self && take_at_home(coir__worker_self(), f, handle, result, error))
+        return 0;
     struct coir__runtime *visited;
-    coir__spin_lock(&f->lock);
+    coir__fiber_lock(f);
     err = claim(f, handle, &visited);
     if (err < 0 || GET(f->done))
-        coir__spin_unlock(&f->lock);
+        coir__fiber_unlock(f);
     else
         err = await_end(f, deadline_ns);
     if (err == 0)
@@ -282,7 +313,7 @@ int coir__detach(void *handle)
     struct coir__runtime *visited;
     if (!f)
         return -EINVAL;
-    coir__spin_lock(&f->lock);
+    coir__fiber_lock(f);
     int err = claim(f, handle, &visited);
     bool done = GET(f->done);
     if (err == 0 && !done) {
@@ -294,7 +325,7 @@ int coir__detach(void *handle)
          * end, and with it alive the workers are there. */
         coir__worker_kick(&rt->workers[0]);
     }
-    coir__spin_unlock(&f->lock);
+    coir__fiber_unlock(f);
     if (err == 0 && done)
         take_result(f, NULL, &(int){ 0 });
     leave(visited);
@@ -315,23 +346,32 @@ int coir__cancel(void *handle)
     struct coir__fiber *f = coir__fiber_of(handle);
     if (!f)
         return -EINVAL;
-    coir__spin_lock(&f->lock);
+    coir__fiber_lock(f);
     bool done = GET(f->done);
     bool stale = !still(f, handle);
     if (!stale && !done)
         send_cancel(f);
-    coir__spin_unlock(&f->lock);
+    coir__fiber_unlock(f);
     return stale ? -EINVAL : 0;
+}
+
+/* A biased fiber was spawned by its home worker, which will come here for it itself. */
+static bool is_ours(struct coir__fiber *f)
+{
+    return coir__fiber_is_home(f) ||
+           atomic_load_explicit(&f->revoked, memory_order_acquire) == coir__fiber_generation(f);
 }
 
 void coir__cancel_within(struct coir__runtime *rt, struct coir__fiber *f)
 {
-    coir__spin_lock(&f->lock);
+    if (atomic_load_explicit(&f->done, memory_order_acquire) || !is_ours(f))
+        return;
+    coir__fiber_lock(f);
     bool done = atomic_load_explicit(&f->done, memory_order_acquire);
     struct coir__worker *home = coir__fiber_home(f);
     if (!done && home && home->rt == rt)
         send_cancel(f);
-    coir__spin_unlock(&f->lock);
+    coir__fiber_unlock(f);
 }
 
 int coir__sleep_until(int64_t until_ns)

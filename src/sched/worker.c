@@ -18,6 +18,8 @@
 _Thread_local struct coir__worker *coir__worker_tls;
 #endif
 
+_Atomic uint32_t coir__knockers;
+
 enum { STARVED_RETRY_NS = 10 * 1000 * 1000, CALL_BIT = 1 };
 
 /* The worker may wake by itself, and go, before the kick: it waits for `kickers` first. */
@@ -54,7 +56,7 @@ static void push(struct coir__worker *w, uintptr_t node, uintptr_t *link)
  * needs to be a visitor for the last instructions. */
 void coir__worker_mail_fiber(struct coir__fiber *f, uint32_t why)
 {
-    struct coir__worker *w = f->home, *self = coir__worker_self();
+    struct coir__worker *w = coir__fiber_home(f), *self = coir__worker_self();
     if (!w)
         return; /* its runtime ended without it */
     struct coir__runtime *rt = w->rt;
@@ -65,6 +67,22 @@ void coir__worker_mail_fiber(struct coir__fiber *f, uint32_t why)
         push(w, (uintptr_t)f, &coir__fiber_more(f)->mail_next);
     if (foreign)
         atomic_fetch_sub(&rt->visitors, 1);
+}
+
+/* Who wakes from outside f's runtime does not know whether that still has f: it may give it up, and
+ * end, at any moment. It first parts with f, then waits for knockers. */
+void coir__worker_mail_wake(struct coir__fiber *f)
+{
+    struct coir__worker *self = coir__worker_self(), *home = coir__fiber_home(f);
+    struct coir__runtime *rt = self ? self->rt : NULL;
+    if (rt && home >= rt->workers && home < rt->workers + rt->config.workers) {
+        coir__worker_mail_fiber(f, COIR__MAIL_WAKE); /* it needs us to end */
+        return;
+    }
+    atomic_fetch_add(&coir__knockers, 1);
+    atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in await_knockers() */
+    coir__worker_mail_fiber(f, COIR__MAIL_WAKE);
+    atomic_fetch_sub(&coir__knockers, 1);
 }
 
 void coir__worker_mail_call(struct coir__worker *w, struct coir__mail_call *call)

@@ -117,6 +117,10 @@ COIR_HIDDEN void coir__worker_loop(struct coir__worker *w);
 
 /* Put a fiber, or a call, into w's inbox, and wake w if it sleeps. Any thread. */
 COIR_HIDDEN void coir__worker_mail_fiber(struct coir__fiber *f, uint32_t why);
+/* The same for a fiber that the caller has claimed from its wait. */
+COIR_HIDDEN void coir__worker_mail_wake(struct coir__fiber *f);
+/* How many are inside that, for fibers of runtimes that are not theirs. */
+COIR_HIDDEN extern _Atomic uint32_t coir__knockers;
 COIR_HIDDEN void coir__worker_mail_call(struct coir__worker *w, struct coir__mail_call *call);
 
 /* Handle what has arrived. The worker itself. */

@@ -24,7 +24,7 @@ static void clear(uint32_t from)
 static void push(void)
 {
     struct coir__fiber *f = &fibers[pushed % FIBERS];
-    f->parked_tick = pushed++;
+    f->deadline_ns = pushed++;
     coir__runq_push(&queue, f);
     assert_int_equal(coir__runq_len(&queue), pushed - popped);
 }
@@ -37,7 +37,7 @@ static void pop(void)
         return;
     }
     assert_non_null(f);
-    assert_int_equal(f->parked_tick, popped);
+    assert_int_equal(f->deadline_ns, popped);
     popped++;
     assert_int_equal(coir__runq_len(&queue), pushed - popped);
 }
