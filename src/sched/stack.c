@@ -21,6 +21,7 @@ enum {
     SLAB_SLOTS_MIN = 16,   /* the first one, and all when memory is not overcommitted */
     SLABS_MAX = 1 << 15,
     TRIM_BATCH = 256, /* stacks trimmed in one go: some 100 us */
+    KEPT = 1,         /* stacks a worker keeps warm for good: to trim them would wake it for a page */
     WORDS = SLAB_SLOTS_MAX / 64,
 };
 static const int64_t TRIM_EVERY_NS = 1000000000;
@@ -295,9 +296,9 @@ static void next_second(int64_t now_ns)
 
 int64_t coir__stack_trim(struct coir__worker *w, int64_t now_ns)
 {
-    int64_t again_ns = w->stack_cached ? now_ns + TRIM_EVERY_NS : COIR__NEVER;
+    int64_t again_ns = w->stack_cached > KEPT ? now_ns + TRIM_EVERY_NS : COIR__NEVER;
     coir__spin_lock(&depot.lock);
-    for (; w->stack_cache_low; w->stack_cache_low--) {
+    for (; w->stack_cache_low && w->stack_cached > KEPT; w->stack_cache_low--) {
         struct coir__stack *s = w->stack_cache;
         w->stack_cache = s->next;
         w->stack_cached--;
