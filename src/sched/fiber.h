@@ -184,17 +184,4 @@ static inline void coir__spin_unlock(_Atomic uint8_t *lock)
     atomic_store_explicit(lock, 0, memory_order_release);
 }
 
-/* record.c: a record with everything 0 but its generation; NULL when out of memory. w: the calling
- * worker or NULL. */
-COIR_HIDDEN struct coir__fiber *coir__record_alloc(struct coir__worker *w);
-/* Give it back: from here on its handles are stale. Any thread. */
-COIR_HIDDEN void coir__record_free(struct coir__worker *w, struct coir__fiber *f);
-/* Return a worker's cache to the process. */
-COIR_HIDDEN void coir__record_flush(struct coir__worker *w);
-/* Call fn for every record that is in use by rt. Other threads may change them meanwhile. */
-COIR_HIDDEN void coir__record_each(struct coir__runtime *rt,
-                                   void (*fn)(struct coir__fiber *, void *), void *arg);
-/* Give the memory of all records back to the kernel; none is in use. */
-COIR_HIDDEN void coir__record_trim(void);
-
 #endif

@@ -9,7 +9,8 @@
  *           whole slab is given back to the kernel its records read generation 0, which no handle
  *           has, and begin anew at `seed`, which moved on too.
  * Callers   any thread. The magazines are their workers' own. */
-#include "fiber.h"
+#include "record.h"
+
 #include "runtime.h"
 
 #include <sys/mman.h>
@@ -115,17 +116,7 @@ static void depot_put(struct coir__fiber *first, uint32_t len)
     coir__spin_unlock(&depot.lock);
 }
 
-/* A plain thread takes one, and puts the rest back. */
-static struct coir__fiber *take_one(void)
-{
-    uint32_t len = 0;
-    struct coir__fiber *f = depot_take(&len);
-    if (f && len > 1)
-        depot_put(f->next, len - 1);
-    return f;
-}
-
-static bool reload(struct coir__worker *w)
+bool coir__record_reload(struct coir__worker *w)
 {
     w->records = w->records_spare;
     w->records_len = w->records_spare_len;
@@ -135,41 +126,31 @@ static bool reload(struct coir__worker *w)
     return w->records != NULL;
 }
 
-struct coir__fiber *coir__record_alloc(struct coir__worker *w)
+void coir__record_unload(struct coir__worker *w)
 {
-    if (!w)
-        return take_one();
-    if (__builtin_expect(!w->records, 0) && !reload(w))
-        return NULL;
-    struct coir__fiber *f = w->records;
-    w->records = f->next;
-    w->records_len--;
+    if (w->records_spare)
+        depot_put(w->records_spare, w->records_spare_len);
+    w->records_spare = w->records;
+    w->records_spare_len = w->records_len;
+    w->records = NULL;
+    w->records_len = 0;
+}
+
+/* It takes one, and puts the rest back. */
+struct coir__fiber *coir__record_alloc_outside(void)
+{
+    uint32_t len = 0;
+    struct coir__fiber *f = depot_take(&len);
+    if (f && len > 1)
+        depot_put(f->next, len - 1);
     return f;
 }
 
-void coir__record_free(struct coir__worker *w, struct coir__fiber *f)
+void coir__record_free_outside(struct coir__fiber *f)
 {
-    uint16_t generation = atomic_load_explicit(&f->generation, memory_order_relaxed);
-    generation = generation == UINT16_MAX ? 1 : (uint16_t)(generation + 1);
-    coir__fiber_state_set(f, COIR__FREE);
-    atomic_store_explicit(&f->generation, generation, memory_order_release);
-    atomic_thread_fence(memory_order_release); /* before anything of the record's next use */
+    coir__record_expire(f);
     f->next = NULL;
-    if (!w) {
-        depot_put(f, 1);
-        return;
-    }
-    if (__builtin_expect(w->records_len >= COIR__RECORD_MAGAZINE, 0)) {
-        if (w->records_spare)
-            depot_put(w->records_spare, w->records_spare_len);
-        w->records_spare = w->records;
-        w->records_spare_len = w->records_len;
-        w->records = NULL;
-        w->records_len = 0;
-    }
-    f->next = w->records;
-    w->records = f;
-    w->records_len++;
+    depot_put(f, 1);
 }
 
 void coir__record_flush(struct coir__worker *w)

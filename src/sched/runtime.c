@@ -8,6 +8,7 @@
 #include "runtime.h"
 
 #include "lock.h"
+#include "record.h"
 #include "stack.h"
 #include "wait.h"
 

@@ -5,6 +5,7 @@
  * decided under the record's lock. A record that is still in an inbox is freed by the reader of
  * that inbox (COIR__MAIL_FREE). */
 #include "lock.h"
+#include "record.h"
 #include "runtime.h"
 #include "wait.h"
 
@@ -56,9 +57,10 @@ static struct coir__worker *place(struct coir__runtime *rt, struct coir__worker 
                         rt->config.workers];
 }
 
-/* What every new record gets. */
-static inline void begin(struct coir__fiber *f, struct coir__worker *home, void *(*fn)(void *),
-                         void *arg, int64_t deadline_ns, unsigned stack_class, unsigned flags)
+/* What every new record gets. here: home is the calling worker. */
+static inline void begin(struct coir__fiber *f, struct coir__worker *home, bool here,
+                         void *(*fn)(void *), void *arg, int64_t deadline_ns, unsigned stack_class,
+                         unsigned flags)
 {
     __atomic_store_n(&f->home, home, __ATOMIC_RELAXED); /* pairs with coir__fiber_home() */
     f->fn = fn;
@@ -72,7 +74,7 @@ static inline void begin(struct coir__fiber *f, struct coir__worker *home, void 
     f->stack_class = (uint8_t)stack_class;
     f->flags = (uint8_t)flags;
     f->shields = 0;
-    if (__builtin_expect(!coir__lock_biased || home != coir__worker_self(), 0))
+    if (__builtin_expect(!coir__lock_biased || !here, 0))
         coir__fiber_unbias(f);
     coir__fiber_state_set(f, COIR__FRESH);
 }
@@ -84,7 +86,7 @@ struct coir__fiber *coir__spawn_plain(struct coir__worker *w, void *(*fn)(void *
     struct coir__fiber *f = coir__record_alloc(w);
     if (!f)
         return NULL;
-    begin(f, w, fn, arg, w->current->deadline_ns, w->rt->config.stack_class, 0);
+    begin(f, w, true, fn, arg, w->current->deadline_ns, w->rt->config.stack_class, 0);
     coir__count(&w->counters.spawned, 1);
     coir__runq_push(&w->fresh, f);
     return f;
@@ -102,7 +104,7 @@ int coir__spawn(struct coir__runtime *rt, const struct coir__spawn *how, struct 
     struct coir__fiber *f = coir__record_alloc(w);
     if (!f)
         return -ENOMEM;
-    begin(f, home, how->fn, how->arg, how->deadline_ns,
+    begin(f, home, home == w, how->fn, how->arg, how->deadline_ns,
           how->stack_class < 0 ? rt->config.stack_class : (unsigned)how->stack_class, how->flags);
     if (how->name)
         set_name(f, how->name);
@@ -265,7 +267,7 @@ static inline bool take_at_home(struct coir__worker *w, struct coir__fiber *f, v
                                 void **result, int *error)
 {
     enum { AHEAD = 8 };
-    __builtin_prefetch(f + AHEAD, 1); /* the next ones to be joined, most likely */
+    __builtin_prefetch(f + AHEAD, 1); /* to be joined soon, most likely */
     if (coir__fiber_home(f) != w || !GET(f->done) || !coir__fiber_hold(f))
         return false;
     bool mine = !GET(f->joiner) && !GET(f->detached) && coir__fiber_of(handle) == f;
@@ -280,20 +282,18 @@ static inline bool take_at_home(struct coir__worker *w, struct coir__fiber *f, v
     return mine;
 }
 
-int coir__join(void *handle, void **result, int *error)
+static __attribute__((noinline)) int join(void *handle, void **result, int *error)
 {
     struct coir__fiber *self = coir__fiber_self();
     struct coir__fiber *f = coir__fiber_of(handle);
     int64_t deadline_ns;
-    if (__builtin_expect(!f, 0))
+    if (!f)
         return -EINVAL;
-    if (__builtin_expect(f == self, 0))
+    if (f == self)
         return -EDEADLK;
     int err = check(self, &deadline_ns);
     if (err < 0)
         return err;
-    if (self && take_at_home(coir__worker_self(), f, handle, result, error))
-        return 0;
     struct coir__runtime *visited;
     coir__fiber_lock(f);
     err = claim(f, handle, &visited);
@@ -305,6 +305,16 @@ int coir__join(void *handle, void **result, int *error)
         take_result(f, result, error);
     leave(visited);
     return err;
+}
+
+int coir__join(void *handle, void **result, int *error)
+{
+    struct coir__worker *w = coir__worker_self();
+    struct coir__fiber *f = coir__fiber_of(handle);
+    if (w && f && w->current->deadline_ns == COIR__NEVER && !coir__fiber_cancelled(w->current) &&
+        take_at_home(w, f, handle, result, error))
+        return 0;
+    return join(handle, result, error);
 }
 
 int coir__detach(void *handle)

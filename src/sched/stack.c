@@ -21,7 +21,7 @@ enum {
     SLAB_SLOTS_MIN = 16,   /* the first one, and all when memory is not overcommitted */
     SLABS_MAX = 1 << 15,
     TRIM_BATCH = 256, /* stacks trimmed in one go: some 100 us */
-    KEPT = 1,         /* stacks a worker keeps warm for good: to trim them would wake it for a page */
+    KEPT = 1, /* stacks a worker keeps warm for good: to trim them would wake it for a page */
     WORDS = SLAB_SLOTS_MAX / 64,
 };
 static const int64_t TRIM_EVERY_NS = 1000000000;
@@ -221,9 +221,10 @@ static void depot_put(struct coir__stack *s)
 
 void coir__stack_free(struct coir__worker *w, struct coir__stack *s)
 {
-    if (w->trim_ns == COIR__NEVER)
+    bool cache = s->class == w->rt->config.stack_class && w->stack_cached < COIR__STACK_CACHE_MAX;
+    if (w->trim_ns == COIR__NEVER && (!cache || w->stack_cached >= KEPT))
         w->trim_ns = 0;
-    if (s->class == w->rt->config.stack_class && w->stack_cached < COIR__STACK_CACHE_MAX) {
+    if (cache) {
         s->next = w->stack_cache;
         w->stack_cache = s;
         w->stack_cached++;

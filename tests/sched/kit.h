@@ -5,6 +5,7 @@
 
 #include "support/fiber_test.h"
 
+#include "sched/record.h"
 #include "sched/runtime.h"
 
 #include <pthread.h>
