@@ -30,17 +30,14 @@ test: setup ## all tests: of the library, of the samples, and the freestanding p
 	@$(MAKE) --no-print-directory run-tests
 
 # The compiler's target decides whether the freestanding build can be made: x86-64 so far.
-# ThreadSanitizer has a thread and many maps of its own, and lets no forked child start threads:
-# programs that count these or do that say nothing there.
-not_tsan   = %/idle_test %/start_test %/thread_test %/env_test %/stack_test
-runnable   = $(if $(findstring thread,$(SAN)),$(filter-out $(not_tsan),$(tests)),$(tests))
-chosen     = $(foreach d,$(ONLY),$(filter $(BUILD)/tests/$(d)/%,$(runnable)))
-wanted     = $(if $(ONLY),$(chosen),$(runnable))
+chosen     = $(foreach d,$(ONLY),$(filter $(BUILD)/tests/$(d)/%,$(tests)))
+wanted     = $(if $(ONLY),$(chosen),$(tests))
 free_core  = $(if $(filter x86_64,$(ARCH)),$(if $(SAN)$(RUN)$(ONLY),,$(BUILD)/freestanding/core.o))
 
 .PHONY: run-tests
 run-tests: all $(wanted) $(free_core)
-	@TEST_SCALE=$(TEST_SCALE) BUILD=$(BUILD) CC=$(CC) CXX=$(CXX) tools/run_tests.py $(RUN) \
+	@TEST_SCALE=$(TEST_SCALE) BUILD=$(BUILD) CC=$(CC) CXX=$(CXX) SAN="$(SAN)" \
+	    tools/run_tests.py $(RUN) \
 	    $(wanted) $(if $(free_core),"tests/freestanding.py $(free_core)") \
 	    $(if $(RUN)$(ONLY),,tests/samples/run.py) $(if $(SAN)$(RUN)$(ONLY),,tests/headers.sh)
 

@@ -15,10 +15,9 @@
 #include "fdtab.h"
 
 #include "io.h"
+#include "sched/memory.h"
 
 #include <errno.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
 
 enum { LEAF_WORDS = 512, LEAVES = 1 << 13, FDS_MAX = LEAF_WORDS * LEAVES };
 
@@ -81,13 +80,11 @@ static int find_or_make(int fd, word **slot)
     *slot = find(fd);
     if (*slot)
         return 0;
-    long at = coir__sys(SYS_mmap, NULL, LEAF_WORDS * sizeof(word), PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (at < 0 && at > -4096)
+    word *none = NULL, *leaf = coir__map(LEAF_WORDS * sizeof(word));
+    if (!leaf)
         return -ENOMEM;
-    word *none = NULL, *leaf = (word *)at;
     if (!atomic_compare_exchange_strong(&leaves[fd / LEAF_WORDS], &none, leaf)) {
-        coir__sys(SYS_munmap, at, LEAF_WORDS * sizeof(word));
+        coir__unmap(leaf, LEAF_WORDS * sizeof(word));
         leaf = none;
     }
     *slot = &leaf[fd % LEAF_WORDS];

@@ -5,11 +5,10 @@
  * for all at once. */
 #include "fdtab.h"
 #include "io.h"
+#include "sched/memory.h"
 
 #include <errno.h>
 #include <poll.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
 #include <linux/time_types.h>
 
 enum { OPS_ON_STACK = 8 };
@@ -90,11 +89,10 @@ long coir__poll(struct pollfd *fds, unsigned long n, int64_t timeout_ns)
     }
     if (n > UINT32_MAX / sizeof(struct coir__op))
         return -EINVAL;
-    long at = coir__sys(SYS_mmap, NULL, n * sizeof(struct coir__op), PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (at < 0 && at > -4096)
+    struct coir__op *ops = coir__map(n * sizeof *ops);
+    if (!ops)
         return -ENOMEM;
-    long ready = poll_with((struct coir__op *)at, fds, n, until_ns);
-    coir__sys(SYS_munmap, at, n * sizeof(struct coir__op));
+    long ready = poll_with(ops, fds, n, until_ns);
+    coir__unmap(ops, n * sizeof *ops);
     return ready;
 }

@@ -7,12 +7,10 @@
  * NO_SQARRAY is left alone: then the array must be filled. */
 #include "ring.h"
 
-#include "sched/sanitize.h"
+#include "sched/memory.h"
 
 #include <errno.h>
 #include <linux/time_types.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
 
 enum {
     SQ_ENTRIES = 512,
@@ -31,11 +29,6 @@ static const unsigned ladder[] = {
     IORING_SETUP_SUBMIT_ALL,
     0,
 };
-
-static bool failed(long at)
-{
-    return at < 0 && at > -4096;
-}
 
 /* Also halves the completion queue when the kernel finds no memory for it in one piece. */
 static long set_up(struct io_uring_params *p)
@@ -57,9 +50,8 @@ static long set_up(struct io_uring_params *p)
 
 static long map(int fd, size_t bytes, uint64_t offset)
 {
-    long at = coir__sys(SYS_mmap, NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE,
-                        fd, offset);
-    if (!failed(at))
+    long at = coir__map_as(bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, offset);
+    if (!coir__map_failed(at))
         coir__sys(SYS_madvise, at, bytes, MADV_DONTFORK); /* a child must not submit in our name */
     return at;
 }
@@ -71,11 +63,11 @@ static int map_queues(struct coir__ring *r, const struct io_uring_params *p)
     r->queues_bytes = sq > cq ? sq : cq;
     r->sqes_bytes = p->sq_entries * sizeof(struct io_uring_sqe);
     long queues = map(r->fd, r->queues_bytes, IORING_OFF_SQ_RING);
-    if (failed(queues))
+    if (coir__map_failed(queues))
         return (int)queues;
     long sqes = map(r->fd, r->sqes_bytes, IORING_OFF_SQES);
-    if (failed(sqes)) {
-        coir__sys(SYS_munmap, queues, r->queues_bytes);
+    if (coir__map_failed(sqes)) {
+        coir__unmap((void *)queues, r->queues_bytes);
         return (int)sqes;
     }
     char *base = r->queues = (void *)queues;
@@ -132,8 +124,8 @@ int coir__ring_open(struct coir__ring *r)
 
 void coir__ring_close(struct coir__ring *r)
 {
-    coir__sys(SYS_munmap, r->sqes, r->sqes_bytes);
-    coir__sys(SYS_munmap, r->queues, r->queues_bytes);
+    coir__unmap(r->sqes, r->sqes_bytes);
+    coir__unmap(r->queues, r->queues_bytes);
     coir__sys(SYS_close, r->fd);
 }
 

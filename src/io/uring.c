@@ -14,12 +14,11 @@
 
 #include "fdtab.h"
 #include "ring.h"
+#include "sched/memory.h"
 
 #include <errno.h>
 #include <linux/time_types.h>
 #include <signal.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
 
 enum { USER_DATA_KICK = 2, CANCEL_BIT = 1, REAP_MAX = 256, EFD_CLOEXEC_ = 02000000 };
 enum { RETRY_MIN_NS = 50 * 1000, RETRY_MAX_NS = 10 * 1000 * 1000 };
@@ -55,11 +54,6 @@ static bool arm_kick(struct uring *u)
     return true;
 }
 
-static void uring_free(struct uring *u)
-{
-    coir__sys(SYS_munmap, u, sizeof *u);
-}
-
 static const uint64_t SIGPIPE_BIT = (uint64_t)1 << (SIGPIPE - 1);
 
 /* A write that the kernel does while we submit it raises SIGPIPE on this thread, and only for
@@ -82,11 +76,9 @@ static void unblock_sigpipe(void)
 
 static int uring_init(struct coir__worker *w)
 {
-    long at = coir__sys(SYS_mmap, NULL, sizeof(struct uring), PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (at < 0 && at > -4096)
+    struct uring *u = coir__map(sizeof(struct uring));
+    if (!u)
         return -ENOMEM;
-    struct uring *u = (struct uring *)at;
     u->backlog.end = &u->backlog.first;
     u->missed.end = &u->missed.first;
     u->retry_ns = RETRY_MIN_NS;
@@ -107,7 +99,7 @@ static int uring_init(struct coir__worker *w)
 close:
     coir__ring_close(&u->ring);
 free:
-    uring_free(u);
+    coir__unmap(u, sizeof *u);
     return err;
 }
 
@@ -128,7 +120,7 @@ static void uring_fini(struct coir__worker *w)
     coir__ring_close(&u->ring);
     if (u->sigpipe_blocked)
         unblock_sigpipe();
-    uring_free(u);
+    coir__unmap(u, sizeof *u);
     w->io = NULL;
 }
 

@@ -8,10 +8,9 @@
 #include "guard.h"
 
 #include "host.h"
+#include "memory.h"
 
 #include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
 #include <time.h>
 
 enum {
@@ -30,13 +29,12 @@ static _Atomic uint32_t guards_mapped;
 static bool markers_work(void)
 {
     size_t bytes = coir__host_page_bytes();
-    long page = coir__sys(SYS_mmap, NULL, bytes, PROT_READ | PROT_WRITE,
-                          MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (page < 0 && page > -4096)
+    void *page = coir__map(bytes);
+    if (!page)
         return false;
     bool works = coir__sys(SYS_madvise, page, bytes, GUARD_INSTALL) == 0 &&
                  coir__sys(SYS_nanosleep, page, NULL) == -EFAULT;
-    coir__sys(SYS_munmap, page, bytes);
+    coir__unmap(page, bytes);
     return works;
 }
 

@@ -11,10 +11,8 @@
  * Callers   any thread. The magazines are their workers' own. */
 #include "record.h"
 
+#include "memory.h"
 #include "runtime.h"
-
-#include <sys/mman.h>
-#include <sys/syscall.h>
 
 enum {
     SLAB_RECORDS = COIR__RECORD_SLAB_BYTES / 2 / sizeof(struct coir__fiber), /* 16 Ki */
@@ -35,20 +33,13 @@ static struct {
     struct coir__fiber *slabs[SLABS_MAX];
 } depot = { .seed = 1 };
 
-static struct coir__fiber *map_slab(void)
-{
-    long at = coir__sys(SYS_mmap, NULL, COIR__RECORD_SLAB_BYTES, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    return at < 0 && at > -4096 ? NULL : (struct coir__fiber *)at;
-}
-
 /* A slab nobody uses: one that was given back, or a new one. */
 static struct coir__fiber *next_slab(void)
 {
     uint32_t len = atomic_load_explicit(&depot.slabs_len, memory_order_relaxed);
     if (depot.reuse < len)
         return depot.slabs[depot.reuse++];
-    struct coir__fiber *slab = len < SLABS_MAX ? map_slab() : NULL;
+    struct coir__fiber *slab = len < SLABS_MAX ? coir__map(COIR__RECORD_SLAB_BYTES) : NULL;
     if (!slab)
         return NULL;
     depot.slabs[len] = slab;

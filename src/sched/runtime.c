@@ -8,13 +8,12 @@
 #include "runtime.h"
 
 #include "lock.h"
+#include "memory.h"
 #include "record.h"
 #include "stack.h"
 #include "wait.h"
 
 #include <errno.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
 
 /* The last runtime that ends gives the memory of records and stacks back; one that starts meanwhile
  * waits. */
@@ -28,9 +27,7 @@ static struct {
 static struct coir__worker *map_workers(struct coir__runtime *rt)
 {
     rt->workers_bytes = rt->config.workers * sizeof(struct coir__worker);
-    long at = coir__sys(SYS_mmap, NULL, rt->workers_bytes, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    return at < 0 && at > -4096 ? NULL : (struct coir__worker *)at;
+    return coir__map(rt->workers_bytes);
 }
 
 static void self_set(struct coir__worker *w)
@@ -123,7 +120,7 @@ static void wait_for_starts(struct coir__runtime *rt, uint32_t n)
 
 static void free_runtime(struct coir__runtime *rt)
 {
-    coir__sys(SYS_munmap, rt->workers, rt->workers_bytes);
+    coir__unmap(rt->workers, rt->workers_bytes);
     rt->workers = NULL;
     coir__spin_lock(&runtimes.lock);
     if (--runtimes.len == 0) {

@@ -11,10 +11,7 @@
 
 #include "guard.h"
 #include "runtime.h"
-#include "sanitize.h"
-
-#include <sys/mman.h>
-#include <sys/syscall.h>
+#include "memory.h"
 
 enum {
     SLAB_SLOTS_MAX = 4096, /* 1 GiB of 256 KiB stacks */
@@ -24,6 +21,8 @@ enum {
     KEPT = 1, /* stacks a worker keeps warm for good: to trim them would wake it for a page */
     WORDS = SLAB_SLOTS_MAX / 64,
 };
+char coir__memory_sync;
+
 static const int64_t TRIM_EVERY_NS = 1000000000;
 static const size_t SLAB_BYTES_MAX = (size_t)1 << 30;
 
@@ -62,22 +61,17 @@ int coir__stack_class(size_t bytes)
     return shift - COIR__STACK_SHIFT_MIN;
 }
 
-static bool failed(long at)
-{
-    return at < 0 && at > -4096;
-}
-
 /* Map bytes at a multiple of align, unreachable. */
 static char *map_aligned(size_t bytes, size_t align)
 {
-    long at = coir__sys(SYS_mmap, NULL, bytes + align, PROT_NONE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (failed(at))
+    long at =
+        coir__map_as(bytes + align, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (coir__map_failed(at))
         return NULL;
     uintptr_t start = ((uintptr_t)at + align - 1) & ~(uintptr_t)(align - 1);
     if (start > (uintptr_t)at)
-        coir__sys(SYS_munmap, at, start - (uintptr_t)at);
-    coir__sys(SYS_munmap, start + bytes, (uintptr_t)at + align - start);
+        coir__unmap((void *)at, start - (uintptr_t)at);
+    coir__unmap((char *)start + bytes, (uintptr_t)at + align - start);
     return (char *)start;
 }
 
@@ -89,7 +83,7 @@ static bool map_slab(struct slab *slab, unsigned class, uint32_t slots)
         return false;
     coir__sys(SYS_munlock, base, bytes);
     if (coir__sys(SYS_mprotect, base, bytes, PROT_READ | PROT_WRITE) < 0) {
-        coir__sys(SYS_munmap, base, bytes);
+        coir__unmap(base, bytes);
         return false;
     }
     coir__sys(SYS_madvise, base, bytes, MADV_NOHUGEPAGE);
@@ -116,11 +110,9 @@ static uint32_t slots_wanted(unsigned class)
 static struct slab *new_slab(unsigned class)
 {
     if (!depot.slabs[class]) {
-        long at = coir__sys(SYS_mmap, NULL, SLABS_MAX * sizeof(struct slab), PROT_READ | PROT_WRITE,
-                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (failed(at))
+        depot.slabs[class] = coir__map(SLABS_MAX * sizeof(struct slab));
+        if (!depot.slabs[class])
             return NULL;
-        depot.slabs[class] = (struct slab *)at;
     }
     if (depot.slabs_len[class] == SLABS_MAX)
         return NULL;
@@ -335,7 +327,7 @@ static void unmap_class(unsigned class)
         }
         depot.cold_len[class] -= slab->cold;
         coir__guards_unmapped(slab->guards_mapped);
-        coir__sys(SYS_munmap, slab->base, slab->slots * coir__stack_class_bytes(class));
+        coir__unmap(slab->base, slab->slots * coir__stack_class_bytes(class));
         for (uint32_t word = 0; word < WORDS; word++)
             slab->cold_bits[word] = 0;
     }

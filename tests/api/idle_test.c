@@ -74,6 +74,8 @@ static void an_idle_runtime_makes_no_wake_ups(void **state)
 {
     struct probe p = { 0 };
     (void)state;
+    if (TEST_TSAN)
+        skip();
     setenv("COIR_WORKERS", "2", 1);
     assert_int_equal(pipe(p.pipes), 0);
     for (int i = 0; i < WAITERS; i++)

@@ -17,18 +17,6 @@
 #include <sys/resource.h>
 #include <sys/time.h>
 
-/* A sanitizer has memory, and TSan a thread, of its own. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define UNDER_SANITIZER 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define UNDER_SANITIZER 1
-#endif
-#endif
-#ifndef UNDER_SANITIZER
-#define UNDER_SANITIZER 0
-#endif
-
 /* Longer than anything here takes, also on a loaded machine: a call that a lost wake would let wait
  * for ever fails after this time instead. */
 #define LONG COIR_SEC(20)
@@ -132,7 +120,7 @@ static inline void run_in_child(int (*fn)(void *), void *arg)
 /* How many threads there are, once those of the kernel that served a ring are gone. */
 static inline int threads_left(int wanted)
 {
-    int n = UNDER_SANITIZER ? wanted : test_threads();
+    int n = TEST_SANITIZED ? wanted : test_threads();
     for (int i = 0; i < 5000 && n > wanted; i++) {
         usleep(1000);
         n = test_threads();

@@ -272,7 +272,7 @@ static int enomem_in_thread_calls(void *arg)
 static void no_memory_is_left_for_calls(void **state)
 {
     (void)state;
-    if (UNDER_SANITIZER)
+    if (TEST_SANITIZED)
         skip();
     for (const unsigned *w = test_workers; *w; w++)
         run_in_child(enomem_in_calls, (void *)w);
@@ -317,7 +317,7 @@ static int enomem_in_run(void *arg)
 static void no_memory_is_left_for_a_runtime(void **state)
 {
     (void)state;
-    if (UNDER_SANITIZER)
+    if (TEST_SANITIZED)
         skip();
     run_in_child(enomem_in_run, NULL);
 }

@@ -110,8 +110,9 @@ static inline void old_submit(struct coir__worker *w, struct coir__op *op)
         coir__op_complete(w, op, (int32_t)res);
 }
 
-/* The calling fiber's runtime is on an old kernel from now on. */
-static inline void play_old_kernel(int interrupt_every)
+/* The calling fiber's runtime is on an old kernel from now on. Other workers may be looking at the
+ * engine just now, and see the one or the other. */
+static inline __attribute__((no_sanitize("thread"))) void play_old_kernel(int interrupt_every)
 {
     struct coir__runtime *rt = coir__worker_self()->rt;
     const struct coir__io_engine *real = coir__io_engine(coir__worker_self());

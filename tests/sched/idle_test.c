@@ -116,6 +116,8 @@ static void all_parked(void *arg)
 static void with_all_fibers_parked_no_thread_wakes_up(void **state)
 {
     (void)state;
+    if (TEST_TSAN)
+        skip();
     for (const unsigned *w = test_workers; *w; w++) {
         struct idle idle = { .parked = 0 };
         assert_int_equal(fiber_test_run(*w, all_parked, &idle), 0);

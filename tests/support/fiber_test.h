@@ -18,12 +18,24 @@ extern "C" {
 
 #include <coir.h>
 
+/* 1 under ThreadSanitizer, which has a thread of its own, and one that wakes up. */
+#if defined(__SANITIZE_THREAD__)
+#define TEST_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define TEST_TSAN 1
+#endif
+#endif
+#ifndef TEST_TSAN
+#define TEST_TSAN 0
+#endif
+
 /* 1 under AddressSanitizer or ThreadSanitizer, whose own memory and maps are many: then what a
  * process uses says nothing about us. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(__SANITIZE_ADDRESS__) || TEST_TSAN
 #define TEST_SANITIZED 1
 #elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#if __has_feature(address_sanitizer)
 #define TEST_SANITIZED 1
 #endif
 #endif
