@@ -168,8 +168,7 @@ static inline unsigned char pattern(size_t n)
     return (unsigned char)(n * 131 + n / 251);
 }
 
-/* Write to fd until it takes no more; how many bytes it took. */
-static inline size_t fill(int fd)
+static inline size_t fill_once(int fd)
 {
     static const char zeros[4096];
     size_t bytes = 0;
@@ -179,6 +178,22 @@ static inline size_t fill(int fd)
     while ((n = write(fd, zeros, sizeof zeros)) > 0 || (n = write(fd, zeros, 1)) > 0)
         bytes += (size_t)n;
     fcntl(fd, F_SETFL, flags);
+    return bytes;
+}
+
+/* Write to fd until it takes no more; how many bytes it took. TCP makes room again while the other
+ * end's kernel is still taking in what was sent. */
+static inline size_t fill(int fd)
+{
+    int domain = 0;
+    socklen_t len = sizeof domain;
+    getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len);
+    size_t bytes = fill_once(fd), more = domain == AF_INET;
+    while (more) {
+        usleep(2000);
+        more = fill_once(fd);
+        bytes += more;
+    }
     return bytes;
 }
 
