@@ -8,7 +8,8 @@
 COIR_BEGIN_DECLS
 
 /* A handle. It is no address: compare it, pass it back, never read through it. It is valid until a
- * join has succeeded or the fiber was detached, and a stale one is an EINVAL, not a crash. */
+ * join has succeeded or the fiber was detached, and a stale one is an EINVAL, not a crash, unless
+ * 65,535 fibers have had the same place since: then it may be taken for the last of them. */
 typedef struct coir_fiber coir_fiber;
 
 enum {
@@ -32,7 +33,8 @@ typedef struct coir_attr {
 } coir_attr;
 #define COIR_ATTR_INIT COIR_ZERO
 
-/* What a fiber's function returns when it failed: join then fails with the errno it had. */
+/* What a fiber's function returns when it failed: join then fails with the errno it had (EIO when
+ * that was not set). */
 #define COIR_FAILED ((void *)-1)
 
 /* errno = err; return COIR_FAILED. For `return coir_fail(ENOENT);` in a fiber's function. */

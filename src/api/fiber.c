@@ -173,16 +173,9 @@ void coir_yield(void)
         sched_yield();
 }
 
-static int check(struct coir__fiber *f)
-{
-    if (f)
-        return coir__fiber_check(f);
-    return coir_deadline_passed() ? -ETIMEDOUT : 0;
-}
-
 int coir_check(void)
 {
-    return (int)coir__edge(check(coir__fiber_self()));
+    return (int)coir__edge(coir__fiber_check(coir__fiber_self()));
 }
 
 /* A plain thread's wait that nobody ends: only its deadline, or the time, does. */
@@ -198,12 +191,12 @@ static int sleep_as_thread(int64_t until_ns)
 int coir_sleep(int64_t ns)
 {
     struct coir__fiber *f = coir__fiber_self();
-    int err = check(f);
+    int err = coir__fiber_check(f);
     if (err < 0)
         return (int)coir__edge(err);
     if (ns <= 0) {
         coir_yield();
-        return (int)coir__edge(check(f));
+        return (int)coir__edge(coir__fiber_check(f));
     }
     int64_t until_ns = coir_after(ns);
     return (int)coir__edge(f ? coir__sleep_until(until_ns) : sleep_as_thread(until_ns));

@@ -81,20 +81,20 @@ struct coir__fiber {
     };
     int64_t deadline_ns;                 /* read and written by the fiber itself only */
     struct coir__waiter *_Atomic joiner; /* who waits for the end; under lock */
-    _Atomic uint16_t asked, revoked;     /* generations: sched/lock.h */
-    _Atomic uint8_t state;       /* enum coir__state, and above it, when PARKED, enum coir__why; by
+    _Atomic uint8_t state;     /* enum coir__state, and above it, when PARKED, enum coir__why; by
                                   * the home worker, and spawn and free */
-    _Atomic uint8_t mail;        /* COIR__MAIL_*. Not 0: in its home's inbox, where the one who
+    _Atomic uint8_t mail;      /* COIR__MAIL_*. Not 0: in its home's inbox, where the one who
                                     * made it so has put it */
-    _Atomic uint8_t cancelled;   /* set once, by anyone */
-    _Atomic uint8_t lock;        /* guards joiner, detached, done: sched/lock.h */
-    _Atomic bool held;           /* likewise, by the home worker */
-    _Atomic bool detached;       /* nobody will join */
-    _Atomic bool done;           /* fn has returned, and the joiner has been told */
-    uint8_t stack_class;         /* sched/stack.h */
-    uint8_t flags;               /* enum coir__flag; constant after spawn */
-    uint8_t shields;             /* COIR_SHIELD blocks it is in; the fiber itself */
-    _Atomic uint16_t generation; /* grows with each use; never 0 in use */
+    _Atomic uint8_t cancelled; /* set once, by anyone */
+    _Atomic uint8_t lock;      /* guards joiner, detached, done, cancelled: sched/lock.h */
+    _Atomic bool detached;     /* nobody will join */
+    _Atomic bool done;         /* fn has returned, and the joiner has been told */
+    uint8_t stack_class;       /* sched/stack.h */
+    uint8_t flags;             /* enum coir__flag; constant after spawn */
+    uint8_t shields;           /* COIR_SHIELD blocks it is in; the fiber itself */
+    uint8_t reserved[3];
+    _Atomic uint32_t ident; /* the generation, which grows with each use and is never 0 in use; and
+                             * above it COIR__ASKED, COIR__REVOKED */
 } __attribute__((aligned(COIR__CACHE_LINE)));
 
 _Static_assert(sizeof(struct coir__fiber) == 64, "one cache line");
@@ -123,25 +123,35 @@ static inline const char *coir__fiber_name(struct coir__fiber *f)
     return f->flags & COIR__NAMED ? coir__fiber_more(f)->name : "";
 }
 
+/* Bits of ident: sched/lock.h. */
+enum { COIR__ASKED = 1 << 16, COIR__REVOKED = 1 << 17 };
+
+static inline uint16_t coir__fiber_generation(const struct coir__fiber *f)
+{
+    return (uint16_t)atomic_load_explicit(&f->ident, memory_order_relaxed);
+}
+
 /* A public handle is the record's address with the generation in its 16 top bits, which user
  * addresses leave 0. It is no valid pointer on purpose. */
 enum { COIR__HANDLE_SHIFT = 48 };
 
 static inline void *coir__fiber_handle(struct coir__fiber *f)
 {
-    uint64_t generation = atomic_load_explicit(&f->generation, memory_order_relaxed);
-    return (void *)((uintptr_t)f | generation << COIR__HANDLE_SHIFT);
+    return (void *)((uintptr_t)f | (uint64_t)coir__fiber_generation(f) << COIR__HANDLE_SHIFT);
+}
+
+static inline uint16_t coir__handle_generation(const void *handle)
+{
+    return (uint16_t)((uintptr_t)handle >> COIR__HANDLE_SHIFT);
 }
 
 /* The record of a handle; NULL when it is NULL or stale. */
 static inline struct coir__fiber *coir__fiber_of(const void *handle)
 {
-    uintptr_t word = (uintptr_t)handle;
-    struct coir__fiber *f =
-        (struct coir__fiber *)(word & (((uintptr_t)1 << COIR__HANDLE_SHIFT) - 1));
-    uint64_t generation = (uint64_t)word >> COIR__HANDLE_SHIFT;
-    if (!f || !generation || (uintptr_t)f % COIR__CACHE_LINE ||
-        atomic_load_explicit(&f->generation, memory_order_relaxed) != generation)
+    uintptr_t word = (uintptr_t)handle & (((uintptr_t)1 << COIR__HANDLE_SHIFT) - 1);
+    struct coir__fiber *f = (struct coir__fiber *)word;
+    uint16_t generation = coir__handle_generation(handle);
+    if (!f || !generation || word % COIR__CACHE_LINE || coir__fiber_generation(f) != generation)
         return NULL;
     return f;
 }

@@ -10,6 +10,7 @@
 #include "host.h"
 #include "memory.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <time.h>
 

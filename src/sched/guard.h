@@ -5,8 +5,6 @@
 
 #include "stack.h"
 
-#include <errno.h>
-
 /* Guard bytes from low. *how: by what means; COIR__GUARDS_UNKNOWN: not at all. False: no guard was
  * to be had. */
 COIR_HIDDEN bool coir__guard_install(char *low, size_t bytes, enum coir__guards *how);

@@ -2,12 +2,14 @@
  * SPDX-License-Identifier: MIT */
 #include "lock.h"
 
+#include "runtime.h"
 #include "sanitize.h"
 
 #include <linux/membarrier.h>
+#include <linux/time_types.h>
 #include <sys/syscall.h>
 
-bool coir__lock_biased;
+_Atomic bool coir__lock_biased;
 
 void coir__lock_init(void)
 {
@@ -16,21 +18,59 @@ void coir__lock_init(void)
         coir__sys(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
 }
 
-/* Home may be asked by several at once; who finds it revoked comes after a barrier. */
-static void revoke(struct coir__fiber *f)
+/* A barrier in every running thread of the process. A filter that the program has put in place
+ * since may refuse it; then time does: what a CPU has stored is seen by the others within
+ * microseconds, and a thread that does not run has passed a barrier. */
+static void barrier_everywhere(void)
 {
-    uint16_t generation = coir__fiber_generation(f);
-    if (atomic_load_explicit(&f->revoked, memory_order_acquire) == generation)
+    if (coir__sys(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0)
         return;
-    atomic_store_explicit(&f->asked, generation, memory_order_relaxed);
-    coir__sys(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
-    atomic_store_explicit(&f->revoked, generation, memory_order_release);
+    atomic_store_explicit(&coir__lock_biased, false, memory_order_relaxed);
+    struct __kernel_timespec pause = { .tv_nsec = 10 * 1000 * 1000 };
+    coir__sys(SYS_nanosleep, &pause, NULL);
 }
 
-void coir__fiber_lock_as_other(struct coir__fiber *f)
+/* Several may ask at once; who finds it revoked comes after a barrier. False: stale. */
+static bool revoke(struct coir__fiber *f, uint16_t generation)
 {
-    revoke(f);
+    uint32_t ident = generation;
+    if (!atomic_compare_exchange_strong_explicit(&f->ident, &ident, generation | COIR__ASKED,
+                                                 memory_order_acq_rel, memory_order_acquire)) {
+        if ((uint16_t)ident != generation)
+            return false;
+        if (ident & COIR__REVOKED)
+            return true;
+    }
+    barrier_everywhere();
+    ident = generation | COIR__ASKED;
+    atomic_compare_exchange_strong_explicit(&f->ident, &ident, ident | COIR__REVOKED,
+                                            memory_order_acq_rel, memory_order_relaxed);
+    return (uint16_t)ident == generation;
+}
+
+/* Locked, and of that generation, f keeps its home; and its home, if it has one, is there. */
+static bool enter(struct coir__fiber *f, uint16_t generation)
+{
+    if (!revoke(f, generation))
+        return false;
     coir__spin_lock(&f->lock);
-    while (atomic_load_explicit(&f->held, memory_order_acquire))
+    if (coir__fiber_generation(f) != generation) {
+        coir__spin_unlock(&f->lock);
+        return false;
+    }
+    struct coir__worker *home = coir__fiber_home(f);
+    while (home && atomic_load_explicit(&home->holding, memory_order_acquire) == f)
         coir__arch_pause();
+    return true;
+}
+
+bool coir__fiber_lock_shared(struct coir__fiber *f, uint16_t generation)
+{
+    bool outside = !coir__worker_is_sibling(coir__fiber_home(f));
+    if (outside)
+        coir__knock();
+    bool locked = enter(f, generation);
+    if (outside)
+        coir__knocked();
+    return locked;
 }

@@ -11,6 +11,8 @@
 #include "sanitize.h"
 #include "stack.h"
 
+#include <errno.h>
+
 /* The other queue's turn; false: both are empty. */
 static bool next_round(struct coir__worker *w)
 {
@@ -146,8 +148,10 @@ leave_slowly(enum coir__why why, void (*after)(void *), void *arg, struct left *
         next = starve(w, next);
     if (!next)
         next = &w->loop;
-    if (next == f)
-        return (struct ends){ NULL, NULL }; /* it yielded, and is alone */
+    if (next == f) { /* it yielded and is alone, or was woken before it came here */
+        coir__fiber_state_set(f, COIR__RUNNING);
+        return (struct ends){ NULL, NULL };
+    }
     if ((f->flags | next->flags) & COIR__SPECIAL)
         leave_special(w, f, next, left);
     return depart(w, f, next, why, after, arg, left);
@@ -225,7 +229,7 @@ void coir__run_fibers(struct coir__worker *w)
 void coir__wake(struct coir__fiber *f)
 {
     struct coir__worker *w = coir__worker_self();
-    if (w && f->home == w) {
+    if (w && coir__fiber_home(f) == w) {
         coir__fiber_state_set(f, COIR__READY);
         coir__runq_push(&w->ready, f);
         return;
@@ -245,21 +249,22 @@ static void end_apart(void *arg)
     coir__fiber_end(w, f);
 }
 
+static bool fits(const struct coir__fiber *next, const struct coir__fiber *f)
+{
+    return next->stack_class == f->stack_class && !((next->flags | f->flags) & COIR__SPECIAL);
+}
+
 /* A fiber that may go on on the stack of f, which has ended there: fresh, of the same size, nothing
  * special. Whatever else was next is left in w->chosen. */
 static struct coir__fiber *next_here(struct coir__worker *w, struct coir__fiber *f)
 {
     struct coir__fiber *next = w->starved;
-    bool plain = !(f->flags & COIR__SPECIAL);
-    if (__builtin_expect(next != NULL, 0)) {
-        if (plain && next->stack_class == f->stack_class) {
-            starves_no_more(w);
-            return next;
-        }
+    if (__builtin_expect(next != NULL, 0) && fits(next, f)) {
+        starves_no_more(w);
+        return next;
     }
     next = pick(w);
-    if (next && plain && is_fresh(next) && next->stack_class == f->stack_class &&
-        !(next->flags & COIR__SPECIAL))
+    if (next && is_fresh(next) && fits(next, f))
         return next;
     w->chosen = next ? next : &w->loop;
     return NULL;
@@ -278,7 +283,7 @@ COIR__UNSANITIZED void coir__fiber_main(void)
         void *result = s->fn(s->arg);
         w = coir__worker_self();
         if (result == COIR__FAILED)
-            coir__fiber_more(f)->error = coir__host_errno();
+            coir__fiber_more(f)->error = coir__host_errno() > 0 ? coir__host_errno() : EIO;
 
         struct coir__fiber *next = next_here(w, f);
         if (!next) {

@@ -13,6 +13,7 @@
 
 #include "memory.h"
 #include "runtime.h"
+#include "wait.h"
 
 enum {
     SLAB_RECORDS = COIR__RECORD_SLAB_BYTES / 2 / sizeof(struct coir__fiber), /* 16 Ki */
@@ -23,7 +24,7 @@ enum {
 };
 
 static struct {
-    _Atomic uint8_t lock;
+    _Atomic int32_t lock;
     uint16_t seed;                           /* the generation that fresh records begin with */
     struct coir__fiber *magazines;           /* linked through the first record's arg */
     struct coir__fiber *unused, *unused_end; /* of the newest slab */
@@ -77,7 +78,7 @@ static struct coir__fiber *carve(uint32_t *len)
     depot.unused += CARVE;
     *len = CARVE;
     for (struct coir__fiber *f = first; f < first + CARVE; f++) {
-        atomic_store_explicit(&f->generation, depot.seed, memory_order_relaxed);
+        atomic_store_explicit(&f->ident, depot.seed, memory_order_relaxed);
         f->next = f + 1 < first + CARVE ? f + 1 : NULL;
     }
     return first;
@@ -86,7 +87,7 @@ static struct coir__fiber *carve(uint32_t *len)
 /* A magazine, and how many records it has. */
 static struct coir__fiber *depot_take(uint32_t *len)
 {
-    coir__spin_lock(&depot.lock);
+    coir__sleep_lock(&depot.lock);
     struct coir__fiber *first = depot.magazines;
     if (first) {
         depot.magazines = first->arg;
@@ -94,17 +95,17 @@ static struct coir__fiber *depot_take(uint32_t *len)
     } else {
         first = carve(len);
     }
-    coir__spin_unlock(&depot.lock);
+    coir__sleep_unlock(&depot.lock);
     return first;
 }
 
 static void depot_put(struct coir__fiber *first, uint32_t len)
 {
     first->deadline_ns = len;
-    coir__spin_lock(&depot.lock);
+    coir__sleep_lock(&depot.lock);
     first->arg = depot.magazines;
     depot.magazines = first;
-    coir__spin_unlock(&depot.lock);
+    coir__sleep_unlock(&depot.lock);
 }
 
 bool coir__record_reload(struct coir__worker *w)
@@ -174,7 +175,7 @@ static uint16_t highest(const struct coir__fiber *slab)
 {
     uint16_t max = 0;
     for (uint32_t i = 0; i < SLAB_RECORDS && &slab[i] != depot.unused; i++) {
-        uint16_t generation = atomic_load_explicit(&slab[i].generation, memory_order_relaxed);
+        uint16_t generation = coir__fiber_generation(&slab[i]);
         max = generation > max ? generation : max;
     }
     return max;
@@ -182,7 +183,7 @@ static uint16_t highest(const struct coir__fiber *slab)
 
 void coir__record_trim(void)
 {
-    coir__spin_lock(&depot.lock);
+    coir__sleep_lock(&depot.lock);
     uint32_t len = atomic_load_explicit(&depot.slabs_len, memory_order_relaxed);
     uint16_t max = depot.seed;
     for (uint32_t i = 0; i < depot.reuse; i++) {
@@ -194,5 +195,5 @@ void coir__record_trim(void)
     depot.magazines = depot.unused = depot.unused_end = NULL;
     depot.reuse = 0;
     depot.seed = max >= UINT16_MAX - 1 ? 1 : (uint16_t)(max + 1);
-    coir__spin_unlock(&depot.lock);
+    coir__sleep_unlock(&depot.lock);
 }

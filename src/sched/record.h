@@ -30,10 +30,9 @@ static inline struct coir__fiber *coir__record_alloc(struct coir__worker *w)
 /* From here on f's handles are stale. */
 static inline void coir__record_expire(struct coir__fiber *f)
 {
-    uint16_t generation = atomic_load_explicit(&f->generation, memory_order_relaxed);
-    generation = (uint16_t)(generation + 1);
+    uint16_t generation = (uint16_t)(coir__fiber_generation(f) + 1);
     coir__fiber_state_set(f, COIR__FREE);
-    atomic_store_explicit(&f->generation, generation ? generation : 1, memory_order_release);
+    atomic_store_explicit(&f->ident, generation ? generation : 1, memory_order_release);
     atomic_thread_fence(memory_order_release); /* before anything of the record's next use */
 }
 

@@ -18,7 +18,7 @@
 /* The last runtime that ends gives the memory of records and stacks back; one that starts meanwhile
  * waits. */
 static struct {
-    _Atomic uint8_t lock;
+    _Atomic int32_t lock;
     uint32_t len;
     bool probed;
     bool left_behind; /* records of fibers that will never run again, which others may still know */
@@ -122,13 +122,13 @@ static void free_runtime(struct coir__runtime *rt)
 {
     coir__unmap(rt->workers, rt->workers_bytes);
     rt->workers = NULL;
-    coir__spin_lock(&runtimes.lock);
+    coir__sleep_lock(&runtimes.lock);
     if (--runtimes.len == 0) {
         coir__stack_unmap();
         if (!runtimes.left_behind)
             coir__record_trim();
     }
-    coir__spin_unlock(&runtimes.lock);
+    coir__sleep_unlock(&runtimes.lock);
 }
 
 static void join_threads(struct coir__runtime *rt)
@@ -180,14 +180,14 @@ int coir__runtime_start(struct coir__runtime *rt, const struct coir__config *con
         rt->workers[i].rt = rt;
         rt->workers[i].index = i;
     }
-    coir__spin_lock(&runtimes.lock);
+    coir__sleep_lock(&runtimes.lock);
     if (!runtimes.probed) {
         coir__arch_probe();
         coir__lock_init();
     }
     runtimes.probed = true;
     runtimes.len++;
-    coir__spin_unlock(&runtimes.lock);
+    coir__sleep_unlock(&runtimes.lock);
     int err = here ? worker_enter(&rt->workers[0]) : 0;
     if (err < 0)
         goto free;
@@ -327,10 +327,12 @@ static void forget(struct coir__fiber *f, void *arg)
     coir__spin_unlock(&f->lock);
 }
 
-/* Whoever comes to wake a fiber that was given up sees that, or is seen here. */
+_Atomic uint32_t coir__knockers;
+
+/* Who knocks sees that its fiber was given up, or is seen here. */
 static void await_knockers(void)
 {
-    atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in coir__worker_mail_wake() */
+    atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in coir__knock() */
     while (atomic_load(&coir__knockers))
         coir__sys(SYS_sched_yield);
 }

@@ -28,11 +28,34 @@ struct coir__runtime {
     _Atomic uint32_t draining;    /* detached fibers have been cancelled */
     _Atomic uint32_t stopping;    /* the loops end */
     _Atomic uint32_t next_worker; /* round robin of spawns from outside */
-    _Atomic uint32_t visitors;    /* plain threads inside spawn */
+    _Atomic uint32_t visitors;    /* strangers who use its workers: spawn, mail, lent ops */
     _Atomic uint32_t joining;     /* threads and foreign fibers inside join or detach */
     _Atomic uint64_t spawned_outside, spawned_outside_detached, detached_later;
     int64_t drain_until_ns; /* worker 0, once draining */
 };
+
+/* Whoever comes to a fiber from outside its runtime does not know whether that still has it: it may
+ * give it up, and end, at any moment. He knocks first; the end first parts with its fibers, and
+ * then waits until nobody knocks. */
+COIR_HIDDEN extern _Atomic uint32_t coir__knockers;
+
+static inline void coir__knock(void)
+{
+    atomic_fetch_add(&coir__knockers, 1);
+    atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in await_knockers() */
+}
+
+static inline void coir__knocked(void)
+{
+    atomic_fetch_sub(&coir__knockers, 1);
+}
+
+/* Is home a worker of the calling worker's own runtime, which does not end without the caller? */
+static inline bool coir__worker_is_sibling(const struct coir__worker *home)
+{
+    struct coir__worker *self = coir__worker_self();
+    return self && home >= self->rt->workers && home < self->rt->workers + self->rt->config.workers;
+}
 
 /* Start the workers; worker 0 runs on the calling thread (which then calls coir__runtime_run) if
  * here, else on a thread of its own. 0, or -errno and nothing is left running. */

@@ -147,9 +147,12 @@ void coir__fiber_mail(struct coir__worker *w, struct coir__fiber *f)
 void coir__fiber_end(struct coir__worker *w, struct coir__fiber *f)
 {
     struct coir__released who = { 0 };
-    bool claimed = false, held = coir__fiber_hold(f);
-    if (__builtin_expect(!held, 0))
+    bool claimed = false;
+    bool shared = coir__fiber_hold(w, f) & COIR__ASKED;
+    if (__builtin_expect(shared, 0)) {
+        coir__fiber_let_go(w);
         coir__spin_lock(&f->lock);
+    }
     bool detached = GET(f->detached);
     struct coir__waiter *joiner = GET(f->joiner);
     if (joiner) {
@@ -158,10 +161,10 @@ void coir__fiber_end(struct coir__worker *w, struct coir__fiber *f)
     }
     SET(f->done, true);
     coir__count(detached ? &w->counters.ended_detached : &w->counters.ended, 1);
-    if (__builtin_expect(held, 1))
-        coir__fiber_release(f);
-    else
+    if (__builtin_expect(shared, 0))
         coir__spin_unlock(&f->lock);
+    else
+        coir__fiber_let_go(w);
     if (detached) {
         free_record(w, f);
         return;
@@ -242,24 +245,12 @@ static __attribute__((noinline)) int await_end(struct coir__fiber *f, int64_t de
         return 0;
     /* Early, unless it ended in this very moment: then its waker found the claim taken, and let go
      * under the lock. */
-    coir__fiber_lock(f);
+    coir__fiber_lock(f, coir__fiber_generation(f)); /* it is: nobody else may free it */
     bool done = GET(f->done);
     if (!done)
         SET(f->joiner, NULL);
     coir__fiber_unlock(f);
     return done ? 0 : -err;
-}
-
-/* 0, or why the caller may not wait. */
-static inline int check(struct coir__fiber *self, int64_t *deadline_ns)
-{
-    if (!self)
-        *deadline_ns = coir__host_thread_deadline();
-    else if (coir__fiber_cancelled(self))
-        return -ECANCELED;
-    else
-        *deadline_ns = self->deadline_ns;
-    return *deadline_ns != COIR__NEVER && *deadline_ns <= coir__host_now() ? -ETIMEDOUT : 0;
 }
 
 /* The usual case: a fiber of this worker that has ended, and that nobody else has asked for. */
@@ -268,9 +259,10 @@ static inline bool take_at_home(struct coir__worker *w, struct coir__fiber *f, v
 {
     enum { AHEAD = 8 };
     __builtin_prefetch(f + AHEAD, 1); /* to be joined soon, most likely */
-    if (coir__fiber_home(f) != w || !GET(f->done) || !coir__fiber_hold(f))
+    if (coir__fiber_home(f) != w || !GET(f->done))
         return false;
-    bool mine = !GET(f->joiner) && !GET(f->detached) && coir__fiber_of(handle) == f;
+    bool mine = coir__fiber_hold(w, f) == coir__handle_generation(handle) && !GET(f->joiner) &&
+                !GET(f->detached);
     if (__builtin_expect(mine, 1)) {
         *error = f->arg == COIR__FAILED ? coir__fiber_more(f)->error : 0;
         if (result)
@@ -278,7 +270,7 @@ static inline bool take_at_home(struct coir__worker *w, struct coir__fiber *f, v
         SET(f->joiner, &nobody); /* mail on its way may put the end of the record off */
         free_record(w, f);
     }
-    coir__fiber_release(f); /* only now: who comes after this finds the handle stale */
+    coir__fiber_let_go(w); /* only now: who comes after this finds the handle stale */
     return mine;
 }
 
@@ -286,21 +278,21 @@ static __attribute__((noinline)) int join(void *handle, void **result, int *erro
 {
     struct coir__fiber *self = coir__fiber_self();
     struct coir__fiber *f = coir__fiber_of(handle);
-    int64_t deadline_ns;
     if (!f)
         return -EINVAL;
     if (f == self)
         return -EDEADLK;
-    int err = check(self, &deadline_ns);
+    int err = coir__fiber_check(self);
     if (err < 0)
         return err;
     struct coir__runtime *visited;
-    coir__fiber_lock(f);
+    if (!coir__fiber_lock(f, coir__handle_generation(handle)))
+        return -EINVAL;
     err = claim(f, handle, &visited);
     if (err < 0 || GET(f->done))
         coir__fiber_unlock(f);
     else
-        err = await_end(f, deadline_ns);
+        err = await_end(f, coir__fiber_deadline(self));
     if (err == 0)
         take_result(f, result, error);
     leave(visited);
@@ -321,9 +313,8 @@ int coir__detach(void *handle)
 {
     struct coir__fiber *f = coir__fiber_of(handle);
     struct coir__runtime *visited;
-    if (!f)
+    if (!f || !coir__fiber_lock(f, coir__handle_generation(handle)))
         return -EINVAL;
-    coir__fiber_lock(f);
     int err = claim(f, handle, &visited);
     bool done = GET(f->done);
     if (err == 0 && !done) {
@@ -354,9 +345,8 @@ static void send_cancel(struct coir__fiber *f)
 int coir__cancel(void *handle)
 {
     struct coir__fiber *f = coir__fiber_of(handle);
-    if (!f)
+    if (!f || !coir__fiber_lock(f, coir__handle_generation(handle)))
         return -EINVAL;
-    coir__fiber_lock(f);
     bool done = GET(f->done);
     bool stale = !still(f, handle);
     if (!stale && !done)
@@ -368,15 +358,16 @@ int coir__cancel(void *handle)
 /* A biased fiber was spawned by its home worker, which will come here for it itself. */
 static bool is_ours(struct coir__fiber *f)
 {
-    return coir__fiber_is_home(f) ||
-           atomic_load_explicit(&f->revoked, memory_order_acquire) == coir__fiber_generation(f);
+    return coir__fiber_home(f) == coir__worker_self() ||
+           atomic_load_explicit(&f->ident, memory_order_acquire) & COIR__REVOKED;
 }
 
 void coir__cancel_within(struct coir__runtime *rt, struct coir__fiber *f)
 {
-    if (atomic_load_explicit(&f->done, memory_order_acquire) || !is_ours(f))
+    uint16_t generation = coir__fiber_generation(f);
+    if (atomic_load_explicit(&f->done, memory_order_acquire) || !is_ours(f) ||
+        !coir__fiber_lock(f, generation))
         return;
-    coir__fiber_lock(f);
     bool done = atomic_load_explicit(&f->done, memory_order_acquire);
     struct coir__worker *home = coir__fiber_home(f);
     if (!done && home && home->rt == rt)

@@ -12,6 +12,9 @@
 #include "guard.h"
 #include "runtime.h"
 #include "memory.h"
+#include "wait.h"
+
+#include <errno.h>
 
 enum {
     SLAB_SLOTS_MAX = 4096, /* 1 GiB of 256 KiB stacks */
@@ -36,7 +39,7 @@ struct slab {
 };
 
 static struct {
-    _Atomic uint8_t lock;
+    _Atomic int32_t lock;
     struct coir__stack *warm[COIR__STACK_CLASSES];
     uint32_t warm_len[COIR__STACK_CLASSES];
     uint32_t warm_low[COIR__STACK_CLASSES]; /* the least warm_len in this second */
@@ -198,9 +201,9 @@ struct coir__stack *coir__stack_alloc(struct coir__worker *w, unsigned class)
             w->stack_cache_low = w->stack_cached;
         return s;
     }
-    coir__spin_lock(&depot.lock);
+    coir__sleep_lock(&depot.lock);
     s = depot_take(class, w->rt->config.unguarded);
-    coir__spin_unlock(&depot.lock);
+    coir__sleep_unlock(&depot.lock);
     return s;
 }
 
@@ -222,21 +225,21 @@ void coir__stack_free(struct coir__worker *w, struct coir__stack *s)
         w->stack_cached++;
         return;
     }
-    coir__spin_lock(&depot.lock);
+    coir__sleep_lock(&depot.lock);
     depot_put(s);
-    coir__spin_unlock(&depot.lock);
+    coir__sleep_unlock(&depot.lock);
 }
 
 void coir__stack_flush(struct coir__worker *w)
 {
-    coir__spin_lock(&depot.lock);
+    coir__sleep_lock(&depot.lock);
     while (w->stack_cache) {
         struct coir__stack *s = w->stack_cache;
         w->stack_cache = s->next;
         depot_put(s);
     }
     w->stack_cached = w->stack_cache_low = 0;
-    coir__spin_unlock(&depot.lock);
+    coir__sleep_unlock(&depot.lock);
 }
 
 static struct slab *slab_of(struct coir__stack *s)
@@ -290,7 +293,7 @@ static void next_second(int64_t now_ns)
 int64_t coir__stack_trim(struct coir__worker *w, int64_t now_ns)
 {
     int64_t again_ns = w->stack_cached > KEPT ? now_ns + TRIM_EVERY_NS : COIR__NEVER;
-    coir__spin_lock(&depot.lock);
+    coir__sleep_lock(&depot.lock);
     for (; w->stack_cache_low && w->stack_cached > KEPT; w->stack_cache_low--) {
         struct coir__stack *s = w->stack_cache;
         w->stack_cache = s->next;
@@ -309,7 +312,7 @@ int64_t coir__stack_trim(struct coir__worker *w, int64_t now_ns)
         if (depot.idle[class])
             again_ns = now_ns;
     }
-    coir__spin_unlock(&depot.lock);
+    coir__sleep_unlock(&depot.lock);
     return again_ns;
 }
 
@@ -341,9 +344,9 @@ static void unmap_class(unsigned class)
 
 void coir__stack_unmap(void)
 {
-    coir__spin_lock(&depot.lock);
+    coir__sleep_lock(&depot.lock);
     for (unsigned class = 0; class < COIR__STACK_CLASSES; class ++)
         unmap_class(class);
     depot.slots_next = 0;
-    coir__spin_unlock(&depot.lock);
+    coir__sleep_unlock(&depot.lock);
 }

@@ -24,11 +24,10 @@ void coir__futex_wake(_Atomic int32_t *word, int count)
 
 int coir__fiber_check(struct coir__fiber *f)
 {
-    if (coir__fiber_cancelled(f))
+    if (f && coir__fiber_cancelled(f))
         return -ECANCELED;
-    if (f->deadline_ns != COIR__NEVER && f->deadline_ns <= coir__host_now())
-        return -ETIMEDOUT;
-    return 0;
+    int64_t deadline_ns = coir__fiber_deadline(f);
+    return deadline_ns != COIR__NEVER && deadline_ns <= coir__host_now() ? -ETIMEDOUT : 0;
 }
 
 void coir__waiter_init(struct coir__waiter *w)

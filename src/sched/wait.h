@@ -58,7 +58,24 @@ COIR_HIDDEN void coir__waiter_stop(struct coir__waiter *w, int err);
 COIR_HIDDEN int coir__futex_wait(_Atomic int32_t *word, int32_t value, int64_t until_ns);
 COIR_HIDDEN void coir__futex_wake(_Atomic int32_t *word, int count);
 
-/* The same for a waiter's word: a plain thread's wait, until claimed or deadline_ns. Returns the
+/* A lock for what may take system calls: who finds it taken sleeps. 0: free, 1: taken, 2: taken and
+ * somebody may sleep. Not to be held over a park. */
+static inline void coir__sleep_lock(_Atomic int32_t *lock)
+{
+    int32_t none = 0;
+    if (!atomic_compare_exchange_strong_explicit(lock, &none, 1, memory_order_acquire,
+                                                 memory_order_relaxed))
+        while (atomic_exchange_explicit(lock, 2, memory_order_acquire))
+            coir__futex_wait(lock, 2, COIR__NEVER);
+}
+
+static inline void coir__sleep_unlock(_Atomic int32_t *lock)
+{
+    if (atomic_exchange_explicit(lock, 0, memory_order_release) == 2)
+        coir__futex_wake(lock, 1);
+}
+
+/* A plain thread's wait on a waiter's word, until claimed or deadline_ns. Returns the
  * outcome. */
 COIR_HIDDEN int coir__waiter_wait_as_thread(struct coir__waiter *w, int64_t deadline_ns);
 
@@ -88,7 +105,13 @@ static inline __attribute__((always_inline)) int coir__waiter_wait(struct coir__
     return atomic_load_explicit(&w->word, memory_order_acquire);
 }
 
-/* 0, or -ECANCELED or -ETIMEDOUT when the calling fiber may not park any more. */
+/* The deadline of the caller: f, or, when NULL, the plain thread. */
+static inline int64_t coir__fiber_deadline(const struct coir__fiber *f)
+{
+    return f ? f->deadline_ns : coir__host_thread_deadline();
+}
+
+/* May the caller (likewise) still wait? 0, -ECANCELED or -ETIMEDOUT. */
 COIR_HIDDEN int coir__fiber_check(struct coir__fiber *f);
 
 static inline bool coir__fiber_cancelled(struct coir__fiber *f)

@@ -18,8 +18,6 @@
 _Thread_local struct coir__worker *coir__worker_tls;
 #endif
 
-_Atomic uint32_t coir__knockers;
-
 enum { STARVED_RETRY_NS = 10 * 1000 * 1000, CALL_BIT = 1 };
 
 /* The worker may wake by itself, and go, before the kick: it waits for `kickers` first. */
@@ -69,20 +67,15 @@ void coir__worker_mail_fiber(struct coir__fiber *f, uint32_t why)
         atomic_fetch_sub(&rt->visitors, 1);
 }
 
-/* Who wakes from outside f's runtime does not know whether that still has f: it may give it up, and
- * end, at any moment. It first parts with f, then waits for knockers. */
 void coir__worker_mail_wake(struct coir__fiber *f)
 {
-    struct coir__worker *self = coir__worker_self(), *home = coir__fiber_home(f);
-    struct coir__runtime *rt = self ? self->rt : NULL;
-    if (rt && home >= rt->workers && home < rt->workers + rt->config.workers) {
-        coir__worker_mail_fiber(f, COIR__MAIL_WAKE); /* it needs us to end */
+    if (coir__worker_is_sibling(coir__fiber_home(f))) {
+        coir__worker_mail_fiber(f, COIR__MAIL_WAKE);
         return;
     }
-    atomic_fetch_add(&coir__knockers, 1);
-    atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in await_knockers() */
+    coir__knock();
     coir__worker_mail_fiber(f, COIR__MAIL_WAKE);
-    atomic_fetch_sub(&coir__knockers, 1);
+    coir__knocked();
 }
 
 void coir__worker_mail_call(struct coir__worker *w, struct coir__mail_call *call)

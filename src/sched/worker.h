@@ -26,7 +26,7 @@ struct coir__mail_call {
 struct coir__counters {
     _Atomic uint64_t spawned, ended;                   /* fibers that somebody may join */
     _Atomic uint64_t spawned_detached, ended_detached; /* the others */
-    _Atomic uint64_t switches, ticks, sleeps, enters, ops;
+    _Atomic uint64_t switches, sleeps, enters, ops;
 };
 
 /* Bits: why a worker takes no new fibers. */
@@ -39,8 +39,9 @@ struct coir__worker {
     struct coir__worker *self; /* where the GS base of the freestanding build points: see arch */
     /* The owner's, at every switch. */
     struct coir__fiber *current;
-    int32_t budget;      /* fibers that may still run in this tick */
-    uint32_t round_left; /* fibers still to take from the queue whose turn it is */
+    struct coir__fiber *_Atomic holding; /* sched/lock.h; read by others */
+    int32_t budget;                      /* fibers that may still run in this tick */
+    uint32_t round_left;                 /* fibers still to take from the queue whose turn it is */
     struct coir__runq *turn;
     void (*after)(void *); /* park.h: what the next stack has to do first */
     void *after_arg;
@@ -57,7 +58,7 @@ struct coir__worker {
     struct coir__runtime *rt;
     uint64_t fpu_default;     /* the control bits of fibers without COIR__SAVES_FPU */
     uintptr_t thread_pointer; /* the thread's own */
-    uint32_t tick;
+    uint32_t tick;            /* counts the rounds of the loop */
     uint32_t index;
     void *io;                   /* the engine's part */
     void *sanitizer;            /* sched/sanitize.h: the loop's context */
@@ -119,8 +120,6 @@ COIR_HIDDEN void coir__worker_loop(struct coir__worker *w);
 COIR_HIDDEN void coir__worker_mail_fiber(struct coir__fiber *f, uint32_t why);
 /* The same for a fiber that the caller has claimed from its wait. */
 COIR_HIDDEN void coir__worker_mail_wake(struct coir__fiber *f);
-/* How many are inside that, for fibers of runtimes that are not theirs. */
-COIR_HIDDEN extern _Atomic uint32_t coir__knockers;
 COIR_HIDDEN void coir__worker_mail_call(struct coir__worker *w, struct coir__mail_call *call);
 
 /* Handle what has arrived. The worker itself. */

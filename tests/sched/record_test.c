@@ -44,7 +44,7 @@ static void records_in_use_are_all_different(void **state)
         got[i] = coir__record_alloc(i % 3 == 0 ? &a : i % 3 == 1 ? &b : NULL);
         assert_non_null(got[i]);
         assert_int_equal((uintptr_t)got[i] % COIR__CACHE_LINE, 0);
-        assert_int_not_equal(got[i]->generation, 0);
+        assert_int_not_equal(coir__fiber_generation(got[i]), 0);
         assert_int_equal(coir__fiber_state(got[i]), COIR__FREE);
         assert_int_equal(got[i]->mail, 0);
         assert_ptr_equal(coir__fiber_of(coir__fiber_handle(got[i])), got[i]);
@@ -92,7 +92,7 @@ static void a_handle_is_stale_after_a_million_reuses(void **state)
         assert_null(coir__fiber_of(last));
         assert_ptr_equal(coir__record_alloc(&a), f);
         last = coir__fiber_handle(f);
-        assert_int_not_equal(f->generation, 0);
+        assert_int_not_equal(coir__fiber_generation(f), 0);
         assert_ptr_equal(coir__fiber_of(last), f);
         assert_ptr_equal(coir__fiber_of(old), i % PERIOD ? NULL : f);
     }

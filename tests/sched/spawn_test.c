@@ -7,7 +7,7 @@
 #include "kit.h"
 
 struct probe {
-    struct kit_said said[4];
+    struct kit_said said[5];
     void *result[4];
     coir_fiber *handle, *self;
     char names[3][32];
@@ -73,12 +73,14 @@ static void *fails_by_hand(void *arg)
 static void join_the_failed(void *arg)
 {
     struct probe *p = arg;
-    int err = EDOM;
+    int err = EDOM, none = 0;
     coir_fiber *a = coir_spawn(fails_by_call, NULL), *b = coir_spawn(fails_by_hand, &err);
+    coir_fiber *c = coir_spawn(fails_by_hand, &none);
     p->said[0] = KIT_SAID(coir_join(a, NULL));
     p->said[1] = KIT_SAID(coir_join(b, &p->result[1]));
     p->said[2] = KIT_SAID(coir_join(a, NULL));
     p->said[3] = KIT_SAID(coir_join(b, NULL));
+    p->said[4] = KIT_SAID(coir_join(c, NULL));
 }
 
 static void a_failed_fibers_errno_comes_out_of_join_and_consumes_the_handle(void **state)
@@ -90,6 +92,7 @@ static void a_failed_fibers_errno_comes_out_of_join_and_consumes_the_handle(void
         kit_assert_said(p.said[1], -1, EDOM);
         kit_assert_said(p.said[2], -1, EINVAL);
         kit_assert_said(p.said[3], -1, EINVAL);
+        kit_assert_said(p.said[4], -1, EIO); /* it did not say why */
     }
 }
 

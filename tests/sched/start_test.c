@@ -143,6 +143,16 @@ static int let_it_start(void **state)
     return 0;
 }
 
+/* Far more workers than CPUs start, and end, without getting in each other's way. */
+static void hundreds_of_workers_start_and_end(void **state)
+{
+    (void)state;
+    struct things before = look();
+    assert_int_equal(fiber_test_run((unsigned)test_scaled(512, 16), kit_empty, NULL), 0);
+    assert_int_equal(test_fds_open(), before.fds);
+    assert_true(kit_threads_become(before.threads));
+}
+
 static void a_start_that_fails_on_the_first_worker_leaves_nothing(void **state)
 {
     (void)state;
@@ -202,6 +212,7 @@ int main(void)
     mallopt(M_ARENA_MAX, 1); /* else each new thread may reserve 64 MiB for itself */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(runs_again_and_again_leave_nothing),
+        cmocka_unit_test(hundreds_of_workers_start_and_end),
         cmocka_unit_test_setup_teardown(a_start_that_fails_on_the_first_worker_leaves_nothing, NULL,
                                         let_it_start),
         cmocka_unit_test_setup_teardown(a_start_that_fails_on_the_second_leaves_nothing, NULL,
