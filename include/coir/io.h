@@ -74,9 +74,10 @@ COIR_API ssize_t coir_write_all(int fd, const void *buf, size_t len);
  * Never parks. */
 COIR_API int coir_tcp_listen(const char *host, const char *port, int backlog);
 
-/* Connect to host (a numeric address or "localhost") and port (a number). The addresses of
- * localhost are tried in turn. TCP_NODELAY is set. Returns the descriptor; -1 with EINVAL (port),
- * EHOSTUNREACH (host is neither), or the last address's error. Parks. */
+/* Connect to host (a numeric address without a scope, or "localhost") and port (a number). The
+ * addresses of localhost are tried in turn. TCP_NODELAY is set. Returns the descriptor; -1 with
+ * EINVAL (port, or host is NULL), EHOSTUNREACH (host is neither), or the last address's error.
+ * Parks. */
 COIR_API int coir_tcp_dial(const char *host, const char *port);
 
 COIR_END_DECLS

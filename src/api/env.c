@@ -131,10 +131,8 @@ int coir__config_make(struct coir__config *config, const coir_options *options)
         return -EINVAL;
     if (!options->io)
         check_engine_env();
-    const struct coir__engine *engine = coir__engine_choose();
-    coir__engine_chosen = engine;
     *config = (struct coir__config){
-        .engine = engine,
+        .engine = coir__engine_choose(),
         .workers = options->workers ? options->workers : workers_from_env(),
         .stack_class = (unsigned)class,
         .unguarded = options->flags & COIR_UNGUARDED,

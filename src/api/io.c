@@ -161,6 +161,8 @@ int coir_poll(struct pollfd *fds, nfds_t n, int timeout_ms)
 ssize_t coir_read_full(int fd, void *buf, size_t len)
 {
     size_t done = 0;
+    if (!len)
+        return coir_check();
     while (done < len) {
         ssize_t n = coir_read(fd, (char *)buf + done, len - done);
         if (n < 0)
@@ -175,6 +177,8 @@ ssize_t coir_read_full(int fd, void *buf, size_t len)
 ssize_t coir_write_all(int fd, const void *buf, size_t len)
 {
     size_t done = 0;
+    if (!len)
+        return coir_check();
     while (done < len) {
         ssize_t n = coir_write(fd, (const char *)buf + done, len - done);
         if (n < 0)

@@ -9,6 +9,7 @@
  *           waits until the word is clear.
  * Order     the count is raised before the SQE is made, and CLOSING is read by the same
  *           instruction: no op can meet a reused number.
+ * READS, WRITES  the file is known to have such a call: coir__fd_can.
  * Generation  grows with each close: an op that has to be tried again after its count has gone
  *           back to 0 finds out that its number means another file by now.
  * The table has two levels; a leaf, once mapped, stays. */
@@ -24,7 +25,9 @@ enum { LEAF_WORDS = 512, LEAVES = 1 << 13, FDS_MAX = LEAF_WORDS * LEAVES };
 static const uint64_t CLOSING = (uint64_t)1 << 32;
 static const uint64_t SHUT = (uint64_t)1 << 33;
 static const uint64_t COUNT = ((uint64_t)1 << 32) - 1;
-static const uint64_t ONE_GENERATION = (uint64_t)1 << 34;
+static const uint64_t READS = (uint64_t)1 << 34;
+static const uint64_t WRITES = (uint64_t)1 << 35;
+static const uint64_t ONE_GENERATION = (uint64_t)1 << 36;
 
 typedef _Atomic uint64_t word;
 
@@ -42,27 +45,11 @@ static struct {
     struct closer *closers;
 } waiting;
 
-/* All workers with an engine. Kicking them takes system calls, so the lock is one that sleeps: 0
- * free, 1 taken, 2 taken and somebody may sleep. */
+/* All workers with an engine. */
 static struct {
-    _Atomic int32_t lock;
+    _Atomic int32_t lock; /* kicking them takes system calls, so it is one that sleeps */
     struct coir__worker *list;
 } workers;
-
-static void lock_workers(void)
-{
-    int32_t none = 0;
-    if (!atomic_compare_exchange_strong_explicit(&workers.lock, &none, 1, memory_order_acquire,
-                                                 memory_order_relaxed))
-        while (atomic_exchange_explicit(&workers.lock, 2, memory_order_acquire))
-            coir__futex_wait(&workers.lock, 2, COIR__NEVER);
-}
-
-static void unlock_workers(void)
-{
-    if (atomic_exchange_explicit(&workers.lock, 0, memory_order_release) == 2)
-        coir__futex_wake(&workers.lock, 1);
-}
 
 /* fd's word; NULL when it has none yet. */
 static word *find(int fd)
@@ -155,6 +142,21 @@ void coir__fd_end(int fd)
         wake_closer(fd);
 }
 
+/* With no buffers at all the call does nothing, but says whether it could. The answer is kept until
+ * the close; after a close that is not ours it may be about the number's previous owner. */
+int coir__fd_can(int fd, bool write)
+{
+    word *w = find(fd);
+    uint64_t bit = write ? WRITES : READS;
+    if (__builtin_expect(atomic_load_explicit(w, memory_order_relaxed) & bit, 1))
+        return 0;
+    long res = coir__sys(write ? SYS_writev : SYS_readv, fd, NULL, 0);
+    if (res < 0)
+        return (int)res;
+    atomic_fetch_or_explicit(w, bit, memory_order_relaxed);
+    return 0;
+}
+
 bool coir__fd_closing(int fd)
 {
     word *w = find(fd);
@@ -170,34 +172,34 @@ uint32_t coir__fd_generation(int fd)
 void coir__fd_worker_add(struct coir__worker *w)
 {
     struct coir__io *io = w->io;
-    lock_workers();
+    coir__sleep_lock(&workers.lock);
     io->next = workers.list;
     workers.list = w;
-    unlock_workers();
+    coir__sleep_unlock(&workers.lock);
 }
 
 void coir__fd_worker_remove(struct coir__worker *w)
 {
     struct coir__io *io = w->io;
-    lock_workers();
+    coir__sleep_lock(&workers.lock);
     struct coir__worker **at = &workers.list;
     while (*at != w)
         at = &((struct coir__io *)(*at)->io)->next;
     *at = io->next;
-    unlock_workers();
+    coir__sleep_unlock(&workers.lock);
 }
 
 /* Have every worker but me end its ops on closing descriptors. */
 static void tell_workers(struct coir__worker *me)
 {
-    lock_workers();
+    coir__sleep_lock(&workers.lock);
     for (struct coir__worker *w = workers.list; w; w = ((struct coir__io *)w->io)->next)
         if (w != me) {
             /* Pairs with the acquire in take_stock(): who sees this sees CLOSING, too. */
             atomic_store_explicit(&w->closing_seen, 1, memory_order_release);
             coir__worker_kick(w);
         }
-    unlock_workers();
+    coir__sleep_unlock(&workers.lock);
 }
 
 static void unlock(void *arg)
@@ -252,6 +254,7 @@ long coir__close(int fd)
     await_shut(w);
     while (atomic_load_explicit(w, memory_order_acquire) & COUNT)
         drain(fd, w);
+    atomic_fetch_and_explicit(w, ~(READS | WRITES), memory_order_relaxed);
     atomic_fetch_add_explicit(w, ONE_GENERATION + SHUT - CLOSING, memory_order_acq_rel);
     long res = close_now(fd);
     atomic_fetch_and_explicit(w, ~SHUT, memory_order_acq_rel);

@@ -12,6 +12,9 @@
 COIR_HIDDEN int coir__fd_begin(int fd, uint32_t *generation);
 /* It has ended. */
 COIR_HIDDEN void coir__fd_end(int fd);
+/* Can a file of this kind be read, or written, at all? fd is counted. 0, or -errno. A ring waits
+ * until it is ready before it finds out: for ever, perhaps (an epoll descriptor, a pidfd). */
+COIR_HIDDEN int coir__fd_can(int fd, bool write);
 /* Is somebody closing it? */
 COIR_HIDDEN bool coir__fd_closing(int fd);
 /* Which of the files that have this number is it now? Never 0. */

@@ -8,10 +8,14 @@
  *            offset, into the same buffer; then the system call finds it there. After some attempts
  *            (the cache is too small, the file system knows no NOWAIT) a plain readv ends it.
  *            NOWAIT would stop short where the cache ends, and read(2) does not; so the last byte
- *            is asked for first.
+ *            is asked for first. A file that knows no NOWAIT may be one that has to be waited for
+ *            (/proc/kmsg), so its readiness is.
  *   writes by writev: it copies into the page cache, and waits only when the kernel holds writers
- *            back, or the file was opened to be written through. */
+ *            back, or the file was opened to be written through.
+ * The descriptor is counted all the while, and every wait here ends when it is closed. */
 #include "file.h"
+
+#include "fdtab.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,12 +23,18 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
-enum { FETCHES_MAX = 4, RWF_NOWAIT_ = 8, CURRENT = 1 };
+enum { FETCHES_MAX = 4, CURRENT = 1 };
 enum { TYPE = 0170000, REGULAR = 0100000, BLOCK = 060000 }; /* of a file's mode */
 
-/* lseek tells pipes, sockets and terminals apart, quickly; an eventfd pretends to have an
- * offset. */
-bool coir__file_has_offset(int fd, struct coir__file_place *place)
+/* Where a file's own offset is, and where the file ends: 0 for a block device. */
+struct place {
+    int64_t offset;
+    uint64_t bytes;
+};
+
+/* Does fd have an offset of its own? lseek tells pipes, sockets and terminals apart, quickly; an
+ * eventfd pretends to have one. */
+static bool find(int fd, struct place *place)
 {
     struct statx st;
     place->offset = coir__sys(SYS_lseek, fd, 0, CURRENT);
@@ -53,7 +63,7 @@ static void make_vector(struct vector *v, const struct coir__op *op)
 
 /* Is the last byte that a read of `bytes` bytes would get in the page cache? What lies before it
  * was read with it, or read ahead, nearly always. */
-static bool end_is_cached(int fd, struct coir__file_place place, uint64_t bytes)
+static bool end_is_cached(int fd, struct place place, uint64_t bytes)
 {
     char byte;
     struct iovec iov = { &byte, 1 };
@@ -62,20 +72,23 @@ static bool end_is_cached(int fd, struct coir__file_place place, uint64_t bytes)
         last = place.bytes - 1;
     if (bytes <= 1 || last <= (uint64_t)place.offset)
         return true;
-    return coir__sys(SYS_preadv2, fd, &iov, 1, last, 0, RWF_NOWAIT_) != -EAGAIN;
+    return coir__sys(SYS_preadv2, fd, &iov, 1, last, 0, RWF_NOWAIT) != -EAGAIN;
 }
 
-/* Bring what is at the offset into the page cache. The bytes also land in the buffer, where the
- * read that follows puts the same, or newer ones. */
-static long fetch(const struct coir__op *op, int64_t offset)
+/* Wait for an op on the same file. What it brings is not the end of ours. */
+static long wait_for(const struct coir__op *op, enum coir__opcode code, int64_t offset)
 {
-    struct coir__op there = { .code = op->code,
-                              .fd = op->fd,
-                              .addr = op->addr,
-                              .len = op->len,
-                              .offset = offset,
-                              .counted = true };
-    return coir__op_run(&there);
+    enum { READABLE = 1 }; /* POLLIN */
+    struct coir__op wait = { .code = (uint8_t)code,
+                             .fd = op->fd,
+                             .generation = op->generation,
+                             .flags = code == COIR__OP_POLL ? READABLE : 0,
+                             .addr = op->addr,
+                             .len = op->len,
+                             .offset = offset,
+                             .counted = true };
+    long res = coir__op_run(&wait);
+    return coir__fd_closing(op->fd) ? -EBADF : res;
 }
 
 /* How many bytes a read asks for; 0 when the vector is none, as the system call will say. It is the
@@ -93,38 +106,55 @@ static uint64_t total(int fd, const struct vector *v)
     return bytes;
 }
 
-static long read_at_own(const struct coir__op *op, const struct vector *v,
-                        struct coir__file_place place)
+static long read_at_own(const struct coir__op *op, const struct vector *v, struct place place)
 {
     uint64_t bytes = total(op->fd, v);
     for (int i = 0; i < FETCHES_MAX; i++) {
         long res = -EAGAIN;
         if (end_is_cached(op->fd, place, bytes))
-            res = coir__sys(SYS_preadv2, op->fd, v->iov, v->count, -1, -1, RWF_NOWAIT_);
+            res = coir__sys(SYS_preadv2, op->fd, v->iov, v->count, -1, -1, RWF_NOWAIT);
         if (res == -EOPNOTSUPP)
             break;
         if (res != -EAGAIN && res != -EINTR)
             return res;
-        res = fetch(op, place.offset);
+        /* Into the page cache. The bytes also land in the buffer, where the read that follows puts
+         * the same, or newer ones. */
+        res = wait_for(op, (enum coir__opcode)op->code, place.offset);
         if (res < 0)
             return res;
         place.offset = coir__sys(SYS_lseek, op->fd, 0, CURRENT); /* others may have moved it */
         if (place.offset < 0)
             return place.offset;
     }
-    return coir__sys(SYS_readv, op->fd, v->iov, v->count);
+    long res = wait_for(op, COIR__OP_POLL, 0);
+    return res < 0 ? res : coir__sys(SYS_readv, op->fd, v->iov, v->count);
 }
 
-long coir__file_run(struct coir__op *op, struct coir__file_place place)
+static long run(struct coir__op *op, struct place place)
 {
     struct vector v;
-    long res = coir__op_check();
-    if (res < 0)
-        return res;
-    make_vector(&v, op);
     bool reads = op->code == COIR__OP_READ || op->code == COIR__OP_READV;
-    do
+    long res = coir__op_check();
+    make_vector(&v, op);
+    while (res == 0 || res == -EINTR) {
         res = reads ? read_at_own(op, &v, place) : coir__sys(SYS_writev, op->fd, v.iov, v.count);
-    while (res == -EINTR);
+        if (res != -EINTR)
+            break;
+    }
     return res;
+}
+
+bool coir__file_run(struct coir__op *op, long *res)
+{
+    struct place place;
+    *res = coir__fd_begin(op->fd, &op->generation);
+    if (*res < 0)
+        return true;
+    bool mine = find(op->fd, &place);
+    if (mine)
+        *res = run(op, place);
+    else
+        *res = coir__fd_can(op->fd, op->code == COIR__OP_WRITE || op->code == COIR__OP_WRITEV);
+    coir__fd_end(op->fd);
+    return mine || *res < 0;
 }

@@ -5,16 +5,8 @@
 
 #include "op.h"
 
-/* Where a file's own offset is, and where the file ends: 0 for a block device. */
-struct coir__file_place {
-    int64_t offset;
-    uint64_t bytes;
-};
-
-/* Does fd mean a file with an offset of its own? Then *place says where it is. */
-COIR_HIDDEN bool coir__file_has_offset(int fd, struct coir__file_place *place);
-
-/* Run a READ, WRITE, READV or WRITEV of such a file at that offset. -errno, or bytes. */
-COIR_HIDDEN long coir__file_run(struct coir__op *op, struct coir__file_place place);
+/* Run a READ, WRITE, READV or WRITEV at the offset that the file itself has. True: *res is bytes or
+ * -errno. False: it has none, and may be read or written without. */
+COIR_HIDDEN bool coir__file_run(struct coir__op *op, long *res);
 
 #endif

@@ -101,7 +101,7 @@ static int run_as_thread(struct coir__op_group *g, int64_t until_ns)
         end_group(g, g->n);
     else
         coir__lend(&lent, until_ns);
-    return err;
+    return (int)coir__start_error(err);
 }
 
 long coir__group_run(struct coir__op_group *g, int64_t until_ns)

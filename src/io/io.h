@@ -33,7 +33,9 @@ static inline struct coir__op coir__op_rw(enum coir__opcode code, int fd, const 
 static inline struct coir__op coir__op_msg(enum coir__opcode code, int fd, const void *addr,
                                            uint64_t len, int flags)
 {
-    enum { DONTWAIT = 0x40, WAITALL = 0x100 }; /* MSG_* */
+    enum { DONTWAIT = 0x40, WAITALL = 0x100, ERRQUEUE = 0x2000 }; /* MSG_* */
+    if (code == COIR__OP_RECV && flags & ERRQUEUE)
+        flags |= DONTWAIT; /* as recv(2): it never waits for errors */
     if (code == COIR__OP_RECV && flags & WAITALL)
         flags = coir__op_waitall(fd, flags);
     return (struct coir__op){ .code = (uint8_t)code,

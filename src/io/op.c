@@ -5,6 +5,7 @@
 #include "fdtab.h"
 #include "file.h"
 #include "io.h"
+#include "sched/runtime.h"
 #include "sched/sanitize.h"
 
 #include <errno.h>
@@ -15,6 +16,11 @@
 /* What TSan is told to be one lock around everything that goes through the kernel:
  * sched/sanitize.h. */
 static char kernel_sync;
+
+static const struct coir__io_engine *engine_of(struct coir__worker *w)
+{
+    return (const struct coir__io_engine *)w->rt->config.engine;
+}
 
 static struct coir__op **bucket(struct coir__worker *w, int fd)
 {
@@ -33,7 +39,7 @@ void coir__op_start(struct coir__worker *w, struct coir__op *op)
     ((struct coir__io *)w->io)->in_flight++;
     coir__count(&w->counters.ops, 1);
     coir__san_to_kernel(&kernel_sync);
-    coir__io_engine(w)->submit(w, op);
+    engine_of(w)->submit(w, op);
 }
 
 /* -EINTR has other names inside the kernel, and opening a FIFO lets them out. */
@@ -73,7 +79,7 @@ bool coir__op_stop(struct coir__op *op, int err)
     op->stop_error = err;
     struct coir__worker *w = coir__worker_self();
     uint64_t before = coir__ops_in_flight(w);
-    coir__io_engine(w)->cancel(w, op);
+    engine_of(w)->cancel(w, op);
     return coir__ops_in_flight(w) != before;
 }
 
@@ -133,17 +139,12 @@ static long outcome(const struct coir__op *op)
 
 int64_t coir__op_deadline(void)
 {
-    struct coir__fiber *f = coir__fiber_self();
-    return f ? f->deadline_ns : coir__host_thread_deadline();
+    return coir__fiber_deadline(coir__fiber_self());
 }
 
 long coir__op_check(void)
 {
-    struct coir__fiber *f = coir__fiber_self();
-    if (f)
-        return coir__fiber_check(f);
-    int64_t deadline_ns = coir__host_thread_deadline();
-    return deadline_ns != COIR__NEVER && deadline_ns <= coir__host_now() ? -ETIMEDOUT : 0;
+    return coir__fiber_check(coir__fiber_self());
 }
 
 void coir__op_pause(int64_t until_ns)
@@ -314,7 +315,7 @@ static long run_once_as_thread(struct coir__op *op, long *res)
     if (err < 0) {
         if (op->counted)
             coir__fd_end(op->fd);
-        return err;
+        return coir__start_error(err);
     }
     prepare_to_wait(op, NULL);
     coir__lend(&lent, coir__host_thread_deadline());
@@ -426,10 +427,10 @@ static __attribute__((noinline)) long write_rest(const struct coir__op *op, uint
 
 __attribute__((noinline)) long coir__op_run(struct coir__op *op)
 {
-    struct coir__file_place place;
-    if (op->code <= COIR__OP_WRITEV && op->offset < 0 && coir__file_has_offset(op->fd, &place))
-        return coir__file_run(op, place);
-    long res = run(op);
+    long res;
+    if (op->code <= COIR__OP_WRITEV && op->offset < 0 && coir__file_run(op, &res))
+        return res;
+    res = run(op);
     return __builtin_expect(res > 0 && (uint64_t)res < to_write(op), 0)
                ? write_rest(op, (uint64_t)res)
                : res;

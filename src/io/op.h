@@ -17,6 +17,8 @@
 #include "sched/wait.h"
 #include "sched/worker.h"
 
+#include <errno.h>
+
 enum coir__opcode {
     COIR__OP_READ, /* addr len offset; offset -1: the file's own, or none */
     COIR__OP_WRITE,
@@ -123,6 +125,12 @@ COIR_HIDDEN void coir__op_pause(int64_t until_ns);
  * all are over, and their res says how. 0; -EBADF: a descriptor was closed meanwhile; -ENOMEM. */
 COIR_HIDDEN long coir__group_run(struct coir__op_group *g, int64_t until_ns);
 
+/* Why a runtime could not start, as an I/O call says it: EAGAIN means something else there. */
+static inline long coir__start_error(long err)
+{
+    return err == -EAGAIN ? -ENOMEM : err;
+}
+
 /* For group.c. An op of the group is over. */
 COIR_HIDDEN void coir__group_complete(struct coir__op_group *g);
 /* For group.c. Count op; begun: undo it. */
@@ -141,19 +149,12 @@ COIR_HIDDEN void coir__op_start(struct coir__worker *w, struct coir__op *op);
  * over at once, and perhaps others of its group with it. */
 COIR_HIDDEN bool coir__op_stop(struct coir__op *op, int err);
 
+/* For fdtab.c: end the ops of w, the caller, on fd. */
+COIR_HIDDEN void coir__ops_stop_fd(struct coir__worker *w, int fd);
+
 /* coir__engine's stop_all, stop_closing and in_flight, the same for every engine. */
 COIR_HIDDEN void coir__ops_stop_all(struct coir__worker *w);
 COIR_HIDDEN void coir__ops_stop_closing(struct coir__worker *w);
-COIR_HIDDEN void coir__ops_stop_fd(struct coir__worker *w, int fd);
 COIR_HIDDEN uint64_t coir__ops_in_flight(struct coir__worker *w);
-
-static inline const struct coir__io_engine *coir__io_engine(struct coir__worker *w);
-
-#include "sched/runtime.h"
-
-static inline const struct coir__io_engine *coir__io_engine(struct coir__worker *w)
-{
-    return (const struct coir__io_engine *)w->rt->config.engine;
-}
 
 #endif

@@ -10,8 +10,6 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
-enum { RWF_NOWAIT_ = 8 };
-
 /* Of a socket, a pipe, an eventfd. At an offset, what is not all there may be so because the page
  * cache ends: that is no answer. */
 static long try_read(const struct coir__op *op)
@@ -21,7 +19,7 @@ static long try_read(const struct coir__op *op)
     if (op->offset >= 0)
         return -EAGAIN;
     return coir__sys(SYS_preadv2, op->fd, many ? op->addr : &one, many ? op->len : 1, -1, -1,
-                     RWF_NOWAIT_);
+                     RWF_NOWAIT);
 }
 
 /* To a socket: elsewhere nothing keeps SIGPIPE away from a thread that is no worker. */

@@ -8,6 +8,7 @@
 #define TESTS_IO_OLD_KERNEL_H
 
 #include "io/op.h"
+#include "sched/runtime.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -115,7 +116,7 @@ static inline void old_submit(struct coir__worker *w, struct coir__op *op)
 static inline __attribute__((no_sanitize("thread"))) void play_old_kernel(int interrupt_every)
 {
     struct coir__runtime *rt = coir__worker_self()->rt;
-    const struct coir__io_engine *real = coir__io_engine(coir__worker_self());
+    const struct coir__io_engine *real = (const struct coir__io_engine *)rt->config.engine;
     if (real->submit == old_submit)
         return;
     old_kernel.engine = *real;

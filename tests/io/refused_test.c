@@ -49,11 +49,40 @@ static int refused_runtime(void *arg)
     EXPECT_FAILS(coir_poll(&p, 1, -1), r->err);
     EXPECT(coir_spawn(must_not_spawn, NULL) == NULL);
     EXPECT_EQ(errno, r->err);
+    EXPECT_EQ(strcmp(coir_io_engine(), "none"), 0);
     EXPECT_EQ(coir_close(ends[0]), 0); /* needs none */
     close(ends[1]);
     EXPECT_EQ(test_fds_open(), fds - 2);
     EXPECT_EQ(threads_left(threads), threads);
     return no_findings_status();
+}
+
+/* EAGAIN would be taken for something else. */
+static int without_threads(void *arg)
+{
+    char c;
+    int ends[2];
+    (void)arg;
+    alarm(60);
+    make_ends(PIPE, ends);
+    if (refuse(SYS_clone3, EAGAIN) < 0)
+        return NO_SECCOMP;
+    EXPECT_FAILS(coir_read(ends[0], &c, 1), ENOMEM);
+    EXPECT_FAILS(coir_poll(&(struct pollfd){ ends[0], POLLIN, 0 }, 1, -1), ENOMEM);
+    EXPECT(coir_spawn(must_not_spawn, NULL) == NULL);
+    EXPECT_EQ(errno, EAGAIN);
+    return no_findings_status();
+}
+
+static void a_call_without_a_thread_to_wait_is_out_of_memory(void **state)
+{
+    char text[512];
+    (void)state;
+    int status = test_child(without_threads, NULL, text, sizeof text);
+    if (status == NO_SECCOMP << 8)
+        skip();
+    assert_string_equal(text, "");
+    assert_int_equal(status, 0);
 }
 
 static int program_main(int argc, char **argv)
@@ -132,6 +161,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(runs_fail_with_the_errno),
         cmocka_unit_test(programs_say_why),
+        cmocka_unit_test(a_call_without_a_thread_to_wait_is_out_of_memory),
         cmocka_unit_test(an_interrupted_close_has_closed),
     };
     watchdog();

@@ -182,6 +182,10 @@ static void one_byte_peers(void *arg)
         close(ends[0]);
         EXPECT_EQ(coir_read_full(-1, got, 0), 0);
         EXPECT_FAILS(coir_read_full(-1, got, 1), EBADF);
+        COIR_TIMEOUT(-1) {
+            EXPECT_FAILS(coir_read_full(-1, got, 0), ETIMEDOUT);
+            EXPECT_FAILS(coir_write_all(-1, got, 0), ETIMEDOUT);
+        }
         EXPECT_FAILS(coir_write_all(-1, got, 1), EBADF);
     }
 }
@@ -194,6 +198,10 @@ static void dont_wait_fails_on(int ends[2])
         return;
     EXPECT_FAILS(coir_recv(ends[0], &c, 1, MSG_DONTWAIT), EAGAIN);
     EXPECT_FAILS(coir_recv(ends[0], &c, 1, MSG_DONTWAIT | MSG_PEEK), EAGAIN);
+    struct sockaddr_storage own;
+    socklen_t len = sizeof own;
+    if (getsockname(ends[0], (struct sockaddr *)&own, &len) == 0 && own.ss_family == AF_INET)
+        EXPECT_FAILS(coir_recv(ends[0], &c, 1, MSG_ERRQUEUE), EAGAIN); /* it never waits */
     fill(ends[1]);
     EXPECT_FAILS(coir_send(ends[1], "x", 1, MSG_DONTWAIT), EAGAIN);
     COIR_TIMEOUT(COIR_MS(3)) {
