@@ -7,6 +7,7 @@
 #include "sides.h"
 
 #include "io/fdtab.h"
+#include "sched/sanitize.h"
 
 #include <sched.h>
 #include <sys/eventfd.h>
@@ -97,6 +98,7 @@ static void use_slots(void *arg)
                                    .counted = true,
                                    .generation = f->generation };
             got = coir__op_run(&op);
+            coir__san_written(buf, got > 0 ? (size_t)got : 0);
             for (long i = 0; i < got; i++)
                 if (buf[i] != mark_of(n))
                     atomic_fetch_add(&a->foreign, 1);
@@ -119,9 +121,11 @@ static void close_and_reopen(struct arena *a)
         open_slot(a, i);
     for (int i = 0; i < USERS; i++)
         side_start(&user[i], use_slots, a);
-    for (int i = 0; i < test_scaled(FILES_MAX / 4, 30); i++) {
-        if (i % 4 == 0)
-            coir_sleep(COIR_US(50));
+    /* On a busy machine the users may not have had their turn by then. */
+    int rounds = test_scaled(FILES_MAX / 4, 30);
+    for (int i = 0; i < rounds || ((!a->reads || !a->refused) && i < FILES_MAX - SLOTS); i++) {
+        if (i % 4 == 0 || i >= rounds)
+            coir_sleep(i < rounds ? COIR_US(50) : COIR_MS(5));
         else if (i % 4 == 1)
             coir_yield();
         close_slot(a, i % SLOTS);

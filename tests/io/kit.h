@@ -8,6 +8,10 @@
 
 #include "sched/worker.h"
 
+#ifdef COIR_VALGRIND
+#include <valgrind/valgrind.h>
+#endif
+
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -65,6 +69,22 @@ static inline void assert_no_findings(void)
     if (n)
         fail_msg("%s:%d: %s is %ld, not %ld (and %d more)", findings.file, findings.line,
                  findings.what, findings.got, findings.wanted, n - 1);
+}
+
+/* Bad pointers on purpose: valgrind need not tell of them. For the calling thread, until the other
+ * call. */
+static inline void expect_bad_pointers(void)
+{
+#ifdef COIR_VALGRIND
+    VALGRIND_DISABLE_ERROR_REPORTING;
+#endif
+}
+
+static inline void expect_no_more_bad_pointers(void)
+{
+#ifdef COIR_VALGRIND
+    VALGRIND_ENABLE_ERROR_REPORTING;
+#endif
 }
 
 struct first {

@@ -119,12 +119,14 @@ static inline void compare(void (*fn)(struct script *))
     plain.steps = ours.steps = 0;
     plain.io = plain_calls;
     ours.io = coir_calls;
+    expect_bad_pointers();
     void (*before)(int) = signal(SIGPIPE, SIG_IGN);
     fn(&plain);
     signal(SIGPIPE, before);
     assert_int_equal(test_fds_open(), fds);
     struct script_run run = { fn, &ours };
     run_on(1, run_script, &run);
+    expect_no_more_bad_pointers();
     for (int i = 0; i < plain.steps && i < ours.steps; i++)
         if (plain.step[i].result != ours.step[i].result || plain.step[i].line != ours.step[i].line)
             fail_msg("line %d: %s: POSIX says %ld, coir %ld", plain.step[i].line,

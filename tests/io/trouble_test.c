@@ -11,7 +11,7 @@ static char home[] = "/tmp/coir-trouble-XXXXXX";
 /* Every call that takes a descriptor, on one that is none. */
 static void all_calls_on(int fd)
 {
-    char buf[16];
+    char buf[16] = "";
     struct iovec iov = { buf, sizeof buf };
     struct sockaddr_in addr = { .sin_family = AF_INET };
     socklen_t len = sizeof addr;
@@ -59,6 +59,7 @@ static void bad_buffers(void *arg)
     (void)arg;
     if (rung->interrupt_every)
         return; /* old_kernel.h looks at the addresses itself */
+    expect_bad_pointers();
     char *none = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     int ends[2];
     make_ends(UNIX_STREAM, ends);
@@ -84,6 +85,7 @@ static void bad_buffers(void *arg)
     EXPECT(memcmp(data, "data", 4) == 0);
     close_ends(ends);
     munmap(none, 4096);
+    expect_no_more_bad_pointers();
 }
 
 struct broken {

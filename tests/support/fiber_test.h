@@ -43,6 +43,13 @@ extern "C" {
 #define TEST_SANITIZED 0
 #endif
 
+/* 1 in the build for valgrind. */
+#ifdef COIR_VALGRIND
+#define TEST_VALGRIND 1
+#else
+#define TEST_VALGRIND 0
+#endif
+
 /* The numbers of workers that concurrent tests run with: 1, 2, 4; ends with 0. */
 extern const unsigned test_workers[];
 
