@@ -101,15 +101,11 @@ struct ends {
     struct coir__fiber *from, *to;
 };
 
-/* What switching between these two has to do besides: the slow path of fibers with floating-point
- * control bits or a thread pointer of their own. */
+/* What switching between these two has to do besides: the slow path of fibers with a thread pointer
+ * of their own. */
 static __attribute__((noinline)) void leave_special(struct coir__worker *w, struct coir__fiber *f,
                                                     struct coir__fiber *next, struct left *left)
 {
-    if (f->flags & COIR__SAVES_FPU) {
-        left->fpu = coir__arch_fpu_save();
-        coir__arch_fpu_load(w->fpu_default);
-    }
     if (next->flags & COIR__OWNS_TP)
         left->tp = coir__fiber_more(next)->thread_pointer;
     else if (f->flags & COIR__OWNS_TP)
@@ -144,12 +140,19 @@ leave_slowly(enum coir__why why, void (*after)(void *), void *arg, struct left *
     struct coir__fiber *f = w->current;
     struct coir__fiber *next = w->chosen ? w->chosen : pick(w);
     w->chosen = NULL;
+    /* First: Boost's new contexts begin with the control bits that they find when they are made. */
+    if (f->flags & COIR__SAVES_FPU) {
+        left->fpu = coir__arch_fpu_save();
+        coir__arch_fpu_load(w->fpu_default);
+    }
     if (next && is_fresh(next) && !bind(w, next))
         next = starve(w, next);
     if (!next)
         next = &w->loop;
     if (next == f) { /* it yielded and is alone, or was woken before it came here */
         coir__fiber_state_set(f, COIR__RUNNING);
+        if (f->flags & COIR__SAVES_FPU)
+            coir__arch_fpu_load(left->fpu);
         return (struct ends){ NULL, NULL };
     }
     if ((f->flags | next->flags) & COIR__SPECIAL)

@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 /* coir_poll keeps the operations on a few descriptors in its frame instead of allocating them. */
-enum { CHAIN_BYTES_MAX = 1024, POLL_BYTES_MAX = 1536, PATIENCE_S = 60 };
+enum { CHAIN_BYTES_MAX = 1024, PATIENCE_S = 60 };
 
 struct chain {
     int empty[2], full[2]; /* socket pairs: nothing to read from one, no room in the other */
@@ -198,8 +198,7 @@ static void from_entry_to_park_it_is_less_than_a_kibibyte(void **state)
     assert_int_equal(fiber_test_run(1, measure_all, chains), 0);
     int too_long = 0;
     for (int i = 0; i < CALLS; i++) {
-        int max = calls[i].fn == in_poll ? POLL_BYTES_MAX : CHAIN_BYTES_MAX;
-        if (!chains[i].parked || chains[i].bytes >= max || chains[i].bytes <= 0) {
+        if (!chains[i].parked || chains[i].bytes >= CHAIN_BYTES_MAX || chains[i].bytes <= 0) {
             print_error("%s: %ld bytes\n", calls[i].name, chains[i].bytes);
             too_long++;
         } else {
