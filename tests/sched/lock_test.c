@@ -93,7 +93,7 @@ static void with_threads(void *arg)
 static void threads_and_home_exclude_each_other(void **state)
 {
     (void)state;
-    struct arena a = { .rounds = test_scaled(1500, 20) };
+    struct arena a = { .rounds = test_scaled(1000, 20) };
     assert_int_equal(fiber_test_run(1, with_threads, &a), 0);
     assert_int_equal(a.wrong, 0);
     assert_int_equal(a.biased, coir__lock_biased ? a.rounds : 0);
@@ -127,7 +127,7 @@ static void with_fibers(void *arg)
 static void workers_exclude_each_other(void **state)
 {
     (void)state;
-    struct arena a = { .rounds = test_scaled(600, 10) };
+    struct arena a = { .rounds = test_scaled(300, 10) };
     assert_int_equal(fiber_test_run(4, with_fibers, &a), 0);
     assert_int_equal(a.wrong, 0);
     assert_int_equal(a.biased, coir__lock_biased ? a.rounds : 0);
@@ -164,8 +164,10 @@ static void *join_fresh_ones(void *arg)
     struct recycling *r = arg;
     while (!atomic_load(&r->over)) {
         coir_fiber *f = atomic_exchange(&r->fresh, NULL);
-        if (!f)
+        if (!f) {
+            kit_pause();
             continue;
+        }
         r->wrong += coir_join(f, NULL) != 0;
         atomic_fetch_add(&r->joined, 1);
     }
@@ -184,7 +186,7 @@ static void recycle(void *arg)
 {
     struct recycling *r = arg;
     pthread_t threads[2];
-    int rounds = test_scaled(20000, 500);
+    int rounds = test_scaled(3000, 200);
     pthread_create(&threads[0], NULL, cancel_stale_ones, r);
     pthread_create(&threads[1], NULL, join_fresh_ones, r);
     for (int i = 0; i < rounds && !r->wrong; i++) {
