@@ -42,10 +42,15 @@ static inline void kit_pause(void)
         kit_holds;                                                                                 \
     })
 
-/* A handle's record. */
+/* A valid handle's record. */
 static inline struct coir__fiber *kit_record(coir_fiber *handle)
 {
-    return coir__fiber_of(handle);
+    struct coir__fiber *f = coir__fiber_of(handle);
+    if (!f) {
+        fputs("a handle is stale\n", stderr);
+        abort();
+    }
+    return f;
 }
 
 /* Is this program built on the fake engine? Known once a runtime has started. */

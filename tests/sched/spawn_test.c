@@ -142,7 +142,7 @@ static void use_detached(void *arg)
     p->said[3] = KIT_SAID(coir_detach(f));
     p->said[0] = KIT_SAID(coir_join(f, NULL));
     p->said[1] = KIT_SAID(coir_detach(f));
-    KIT_UNTIL(!kit_record(f));
+    KIT_UNTIL(!coir__fiber_of(f));
     p->said[2] = KIT_SAID(coir_cancel(f));
 }
 
