@@ -136,11 +136,11 @@ static long run(struct coir__op *op, struct place place)
     bool reads = op->code == COIR__OP_READ || op->code == COIR__OP_READV;
     long res = coir__op_check();
     make_vector(&v, op);
-    while (res == 0 || res == -EINTR) {
+    if (res < 0)
+        return res;
+    do
         res = reads ? read_at_own(op, &v, place) : coir__sys(SYS_writev, op->fd, v.iov, v.count);
-        if (res != -EINTR)
-            break;
-    }
+    while (res == -EINTR);
     return res;
 }
 
