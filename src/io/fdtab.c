@@ -81,17 +81,13 @@ static int find_or_make(int fd, word **slot)
 /* Somebody may wait for the count of fd. */
 static void wake_closer(int fd)
 {
-    struct coir__released who = { 0 };
-    bool claimed = false;
     coir__spin_lock(&waiting.lock);
-    for (struct closer *c = waiting.closers; c && !claimed; c = c->next)
-        if (c->fd == fd) {
-            who = coir__waiter_released(&c->waiter);
-            claimed = coir__waiter_claim(&c->waiter, 0);
-        }
+    struct closer *c = waiting.closers;
+    while (c && !(c->fd == fd && coir__waiter_claim(&c->waiter, 0)))
+        c = c->next;
     coir__spin_unlock(&waiting.lock);
-    if (claimed)
-        coir__waiter_release(who);
+    if (c)
+        coir__waiter_release(&c->waiter);
 }
 
 /* The generation in a word, never 0. */

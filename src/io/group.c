@@ -24,9 +24,8 @@ static void stop_group(struct coir__waiter *waiter, int err)
 /* The waiter may be gone when this returns. */
 static void leave(struct coir__op_group *g)
 {
-    struct coir__released who = coir__waiter_released(&g->waiter);
     if (--g->in_flight == 0 && coir__waiter_claim(&g->waiter, 0))
-        coir__waiter_release(who);
+        coir__waiter_release(&g->waiter);
 }
 
 void coir__group_complete(struct coir__op_group *g)

@@ -67,9 +67,8 @@ void coir__op_complete(struct coir__worker *w, struct coir__op *op, int32_t res)
         coir__group_complete(op->group);
         return;
     }
-    struct coir__released who = coir__waiter_released(&op->waiter);
     coir__waiter_claim(&op->waiter, 0);
-    coir__waiter_release(who);
+    coir__waiter_release(&op->waiter);
 }
 
 bool coir__op_stop(struct coir__op *op, int err)
@@ -259,8 +258,9 @@ void coir__lend(struct coir__lent *lent, int64_t until_ns)
     lent->mail.handle = handle_lent;
     post(lent, WISH_START);
     coir__host_runtime_leave(rt);
-    while (atomic_load_explicit(word, memory_order_acquire) == COIR__WAITING)
-        if (coir__futex_wait(word, COIR__WAITING, until_ns) == -ETIMEDOUT) {
+    int32_t value;
+    while ((value = atomic_load_explicit(word, memory_order_acquire)) & COIR__CLAIMED)
+        if (coir__futex_wait(word, value, until_ns) == -ETIMEDOUT) {
             post_stop(lent);
             until_ns = COIR__NEVER; /* the completion comes soon */
         }

@@ -304,11 +304,14 @@ static void send_joiner_home(struct coir__fiber *f, void *arg)
     coir__spin_lock(&f->lock);
     struct coir__waiter *joiner = atomic_load(&f->joiner);
     if (joiner && coir__fiber_state(f) != COIR__ENDED && !atomic_load(&f->done)) {
-        struct coir__released who = coir__waiter_released(joiner);
-        if (coir__waiter_claim(joiner, ECANCELED))
-            coir__waiter_release(who);
+        if (!coir__waiter_claim(joiner, ECANCELED))
+            joiner = NULL;
+    } else {
+        joiner = NULL;
     }
     coir__spin_unlock(&f->lock);
+    if (joiner)
+        coir__waiter_release(joiner);
 }
 
 /* What is still there when the loops have ended: unjoined results, and fibers that will never run

@@ -146,7 +146,6 @@ void coir__fiber_mail(struct coir__worker *w, struct coir__fiber *f)
 /* ENDED is the last that is written to a record that somebody will join: he may free it at once. */
 void coir__fiber_end(struct coir__worker *w, struct coir__fiber *f)
 {
-    struct coir__released who = { 0 };
     bool claimed = false;
     bool shared = coir__fiber_hold(w, f) & COIR__ASKED;
     if (__builtin_expect(shared, 0)) {
@@ -155,10 +154,8 @@ void coir__fiber_end(struct coir__worker *w, struct coir__fiber *f)
     }
     bool detached = GET(f->detached);
     struct coir__waiter *joiner = GET(f->joiner);
-    if (joiner) {
-        who = coir__waiter_released(joiner);
-        claimed = coir__waiter_claim(joiner, 0);
-    }
+    if (joiner)
+        claimed = coir__waiter_claim_listed(joiner, 0);
     SET(f->done, true);
     coir__count(detached ? &w->counters.ended_detached : &w->counters.ended, 1);
     if (__builtin_expect(shared, 0))
@@ -171,7 +168,7 @@ void coir__fiber_end(struct coir__worker *w, struct coir__fiber *f)
     }
     coir__fiber_state_set(f, COIR__ENDED);
     if (claimed)
-        coir__waiter_release(who);
+        coir__waiter_release(joiner);
 }
 
 /* after-hook of a join: from here on the fiber that ends may find the joiner. */

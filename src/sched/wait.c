@@ -34,29 +34,42 @@ void coir__waiter_init(struct coir__waiter *w)
 {
     w->fiber = coir__fiber_self();
     w->stop = coir__waiter_stop;
+    w->on = NULL;
     atomic_store_explicit(&w->word, COIR__WAITING, memory_order_relaxed);
 }
 
-void coir__waiter_release(struct coir__released who)
+void coir__waiter_release(struct coir__waiter *w)
 {
-    if (who.fiber)
-        coir__wake(who.fiber);
-    else
-        coir__futex_wake(who.word, 1); /* the thread may be gone: then this wakes nobody */
+    if (w->fiber) {
+        coir__wake(w->fiber);
+        return;
+    }
+    _Atomic int32_t *word = &w->word;
+    int32_t outcome = atomic_load_explicit(word, memory_order_relaxed) & ~COIR__CLAIMED;
+    atomic_store_explicit(word, outcome, memory_order_release);
+    coir__futex_wake(word, 1); /* the thread may be gone: then this wakes nobody */
 }
 
 void coir__waiter_stop(struct coir__waiter *w, int err)
 {
-    struct coir__released who = coir__waiter_released(w);
     if (coir__waiter_claim(w, err))
-        coir__waiter_release(who);
+        coir__waiter_release(w);
+}
+
+void coir__waiter_go_on(struct coir__waiter *w, int err)
+{
+    (void)w;
+    (void)err;
 }
 
 int coir__waiter_wait_as_thread(struct coir__waiter *w, int64_t deadline_ns)
 {
-    int32_t outcome;
-    while ((outcome = atomic_load_explicit(&w->word, memory_order_acquire)) == COIR__WAITING)
-        if (coir__futex_wait(&w->word, COIR__WAITING, deadline_ns) == -ETIMEDOUT)
-            coir__waiter_claim(w, ETIMEDOUT); /* if that fails somebody else was first */
-    return outcome;
+    int32_t word;
+    while ((word = atomic_load_explicit(&w->word, memory_order_acquire)) & COIR__CLAIMED) {
+        int64_t until_ns = word == COIR__WAITING ? deadline_ns : COIR__NEVER;
+        int32_t waiting = COIR__WAITING;
+        if (coir__futex_wait(&w->word, word, until_ns) == -ETIMEDOUT)
+            atomic_compare_exchange_strong(&w->word, &waiting, ETIMEDOUT); /* else it was claimed */
+    }
+    return word;
 }

@@ -3,25 +3,29 @@
  *
  * A waiter lives on the stack of whoever waits. Its word says whether the wait is over:
  * COIR__WAITING, or why it ended (0: what was waited for has happened; else an errno). Whoever
- * changes the word from COIR__WAITING, by one CAS, is the waker, and nobody else may wake: waker,
- * cancel and timer compete by coir__waiter_claim.
+ * changes the word from COIR__WAITING is the waker, and nobody else may wake: waker, cancel and
+ * timer compete by coir__waiter_claim.
  *
  * Law of hand-over: take the waiter off the object's list, claim it, let the object go (unlock),
- * then release the waiter. After the claim of a thread, or the release of a fiber, the waiter is
- * gone, and perhaps the object too. */
+ * then release the waiter. Between claim and release it stays where it is, and does not run; after
+ * the release it is gone, and perhaps the object too. */
 #ifndef COIR_SCHED_WAIT_H
 #define COIR_SCHED_WAIT_H
 
 #include "park.h"
 #include "worker.h"
 
-enum { COIR__WAITING = -1 };
+/* In the word of a plain thread that was claimed, until it is released: it could see the rest of
+ * the word, and go, at any moment. A fiber sees nothing before its release. COIR__WAITING has the
+ * bit too: with it the wait is not over. */
+enum { COIR__WAITING = -1, COIR__CLAIMED = 1 << 30 };
 
 struct coir__waiter {
     struct coir__fiber *fiber; /* NULL: a plain thread, which waits on the word as a futex */
     /* End this wait early with err. Called by the fiber's home worker only, while the fiber is
      * parked in it; may do nothing when the wait is over already. */
     void (*stop)(struct coir__waiter *, int err);
+    const void *on; /* the lock, channel, ... that is waited for: for a dump, by `why` */
     _Atomic int32_t word;
 };
 
@@ -32,26 +36,33 @@ COIR_HIDDEN void coir__waiter_init(struct coir__waiter *w);
 static inline bool coir__waiter_claim(struct coir__waiter *w, int outcome)
 {
     int32_t waiting = COIR__WAITING;
-    return atomic_compare_exchange_strong_explicit(&w->word, &waiting, outcome,
+    return atomic_compare_exchange_strong_explicit(&w->word, &waiting,
+                                                   w->fiber ? outcome : outcome | COIR__CLAIMED,
                                                    memory_order_acq_rel, memory_order_acquire);
 }
 
-/* What release needs, read before the claim, since a thread's waiter is gone right after it. */
-struct coir__released {
-    struct coir__fiber *fiber;
-    _Atomic int32_t *word;
-};
-
-static inline struct coir__released coir__waiter_released(struct coir__waiter *w)
+/* The same for a waiter that is on one list only, by who holds that list's lock: nobody else can
+ * claim it but its home worker, and if that is the caller, nobody at all. */
+static inline bool coir__waiter_claim_listed(struct coir__waiter *w, int outcome)
 {
-    return (struct coir__released){ w->fiber, &w->word };
+    struct coir__worker *self = coir__worker_self();
+    if (!self || !w->fiber || coir__fiber_home(w->fiber) != self)
+        return coir__waiter_claim(w, outcome);
+    if (atomic_load_explicit(&w->word, memory_order_relaxed) != COIR__WAITING)
+        return false;
+    atomic_store_explicit(&w->word, outcome, memory_order_relaxed);
+    return true;
 }
 
-/* Make the fiber READY, or wake the thread. Any thread; never parks or allocates. */
-COIR_HIDDEN void coir__waiter_release(struct coir__released who);
+/* Make the fiber READY, or wake the thread, that the caller has claimed. Any thread; never parks or
+ * allocates. */
+COIR_HIDDEN void coir__waiter_release(struct coir__waiter *w);
 
 /* The stop of plain waits: claim, and wake. */
 COIR_HIDDEN void coir__waiter_stop(struct coir__waiter *w, int err);
+
+/* The stop of waits that neither cancel nor deadline end: nothing. */
+COIR_HIDDEN void coir__waiter_go_on(struct coir__waiter *w, int err);
 
 /* The wait on a futex word while it holds `value`, for plain threads: until_ns as in coir_deadline.
  * 0, -ETIMEDOUT, -EAGAIN (another value), -EINTR. */

@@ -29,11 +29,10 @@ static void *contend(struct arena *a, int me)
             kit_pause();
         if (atomic_load(&a->stop))
             break;
-        struct coir__released who = coir__waiter_released(&a->waiter);
         if (coir__waiter_claim(&a->waiter, 1000 + me)) {
             atomic_fetch_add(&a->claims, 1);
             atomic_store(&a->winner, 1000 + me);
-            coir__waiter_release(who);
+            coir__waiter_release(&a->waiter);
         }
         atomic_fetch_add(&a->arrived, 1);
     }
