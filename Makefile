@@ -21,6 +21,8 @@ CFLAGS   ?= -O2 -g
 CXXFLAGS ?= -O2 -g
 SAN      ?=
 
+# DEBUG=1: mistakes of the program, such as unlocking what it has not locked, end it with a message.
+DEBUG    ?=
 # V=1 shows the commands.
 V        ?=
 q        := $(if $(V),,@)
@@ -36,8 +38,9 @@ warnings  := -Wall -Wextra -Werror
 includes  := -Iinclude -Isrc $(cross_inc)
 branch    := $(if $(filter x86_64,$(cpu)),-fcf-protection=branch)
 branch    += $(if $(filter aarch64,$(cpu)),-mbranch-protection=bti)
+debug     := $(if $(DEBUG),-DCOIR_DEBUG)
 cflags     = -std=gnu11 -D_GNU_SOURCE $(warnings) $(includes) -fvisibility=hidden -fPIC -pthread \
-             -fasynchronous-unwind-tables $(branch) $(CFLAGS) $(SAN) -MMD -MP
+             -fasynchronous-unwind-tables $(branch) $(debug) $(CFLAGS) $(SAN) -MMD -MP
 cxxflags   = -std=c++17 $(warnings) $(includes) -pthread $(CXXFLAGS) $(SAN) -MMD -MP
 ldflags    = -pthread $(LDFLAGS) $(SAN)
 
@@ -52,16 +55,19 @@ lib_libs  := $(if $(filter boost,$(ARCH)),-lboost_context)
 # A sample is samples/NAME.c, with the files of samples/NAME/ where one is not enough.
 samples   := $(patsubst samples/%.c,$(BUILD)/samples/%,$(wildcard samples/*.c))
 
-# Tests of sched are built twice: on a fake engine, which needs nothing of I/O, and on the real
-# one (sched_uring).
+# Tests of sched and sync are built on a fake engine, which needs nothing of I/O; those of sched
+# once more on the real one (sched_uring).
 support_src := $(filter-out tests/support/use_%,$(wildcard tests/support/*.c))
 support_obj := $(patsubst %,$(BUILD)/obj/%.o,$(support_src))
 fake_obj  := $(BUILD)/obj/tests/support/use_fake_engine.c.o
-test_src  := $(foreach layer,arch sched io api,$(wildcard tests/$(layer)/*_test.c))
+test_src  := $(foreach layer,arch sched sync io api,$(wildcard tests/$(layer)/*_test.c))
 test_cxx  := $(wildcard tests/cxx/*_test.cc)
-tests_fake  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(filter tests/sched/%,$(test_src)))
-tests_uring := $(patsubst $(BUILD)/tests/sched/%,$(BUILD)/tests/sched_uring/%,$(tests_fake))
-tests_other := $(patsubst tests/%.c,$(BUILD)/tests/%,$(filter-out tests/sched/%,$(test_src)))
+tests_on_fake := $(filter tests/sched/% tests/sync/%,$(test_src))
+tests_fake  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(tests_on_fake))
+tests_uring := $(patsubst tests/sched/%.c,$(BUILD)/tests/sched_uring/%,\
+                 $(filter tests/sched/%,$(test_src)))
+tests_other := $(patsubst tests/%.c,$(BUILD)/tests/%,\
+                 $(filter-out $(tests_on_fake),$(test_src)))
 tests_cxx   := $(patsubst tests/%.cc,$(BUILD)/tests/%,$(test_cxx))
 tests     := $(tests_other) $(tests_fake) $(tests_uring) $(tests_cxx)
 

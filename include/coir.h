@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: MIT
  *
  * Include this one. The parts, in reading order: conventions, time and deadlines, the runtime,
- * fibers, I/O. */
+ * fibers, locks and the like, I/O. */
 #ifndef COIR_H
 #define COIR_H
 
@@ -10,6 +10,7 @@
 #include <coir/time.h>
 #include <coir/runtime.h>
 #include <coir/fiber.h>
+#include <coir/sync.h>
 #include <coir/io.h>
 
 #endif

@@ -11,7 +11,8 @@ make_in   = $(MAKE) --no-print-directory BUILD=$(BUILD)/$(1)
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' \
 	    $(MAKEFILE_LIST) | sort
-	@echo "Variables: CC CXX CFLAGS BUILD=dir ARCH=boost V=1 TEST_SCALE=1..100 PREFIX= DESTDIR="
+	@echo "Variables: CC CXX CFLAGS BUILD=dir ARCH=boost DEBUG=1 V=1 TEST_SCALE=1..100"
+	@echo "           PREFIX= DESTDIR="
 
 .PHONY: setup
 setup: ## install what building and testing needs (tools/setup --help)
@@ -32,7 +33,8 @@ test: setup ## all tests: of the library, of the samples, and the freestanding p
 # The compiler's target decides whether the freestanding build can be made: x86-64 so far.
 chosen     = $(foreach d,$(ONLY),$(filter $(BUILD)/tests/$(d)/%,$(tests)))
 wanted     = $(if $(ONLY),$(chosen),$(tests))
-free_core  = $(if $(filter x86_64,$(ARCH)),$(if $(SAN)$(RUN)$(ONLY),,$(BUILD)/freestanding/core.o))
+variant    = $(SAN)$(RUN)$(ONLY)$(DEBUG)
+free_core  = $(if $(filter x86_64,$(ARCH)),$(if $(variant),,$(BUILD)/freestanding/core.o))
 
 .PHONY: run-tests
 run-tests: all $(wanted) $(free_core)
@@ -84,7 +86,7 @@ valgrind: setup ## the tests under valgrind's memcheck
 	    RUN='--timeout 900 --prefix "valgrind -q --error-exitcode=99 --fair-sched=yes"'
 
 # What needs no I/O engine: qemu-user has no io_uring.
-free_of_io = $(filter $(BUILD)/tests/arch/% $(BUILD)/tests/sched/%,$(tests))
+free_of_io = $(filter $(addprefix $(BUILD)/tests/,arch/% sched/% sync/%),$(tests))
 
 .PHONY: run-free-of-io
 run-free-of-io: $(BUILD)/libcoir.a $(free_of_io)

@@ -36,10 +36,12 @@
 #define COIR_END_DECLS   }
 /* Initialiser of any coir structure whose fields should all be 0. */
 #define COIR_ZERO        {}
+#define COIR_ZERO_ARRAY_ {}
 #else
 #define COIR_BEGIN_DECLS
 #define COIR_END_DECLS
 #define COIR_ZERO        {0}
+#define COIR_ZERO_ARRAY_ {{0}}
 #endif
 /* clang-format on */
 

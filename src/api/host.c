@@ -5,6 +5,7 @@
 #include "overflow.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
@@ -24,6 +25,19 @@ size_t coir__host_page_bytes(void)
 int coir__host_errno(void)
 {
     return errno;
+}
+
+uint32_t coir__host_thread_id(void)
+{
+    if (!coir__thread.id)
+        coir__thread.id = (uint32_t)gettid();
+    return coir__thread.id;
+}
+
+void coir__host_misuse(const char *what)
+{
+    fprintf(stderr, "coir: %s\n", what);
+    abort();
 }
 
 /* The C++ runtime's per-thread state, when the process has one (Itanium C++ ABI). */

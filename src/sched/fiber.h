@@ -20,6 +20,7 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <sys/syscall.h>
 
 #define COIR__NEVER      INT64_MAX
 #define COIR__CACHE_LINE 64
@@ -48,6 +49,20 @@ enum coir__why {
     COIR__WHY_CLOSE,
     COIR__WHY_IDLE,
     COIR__WHY_END,
+    COIR__WHY_MUTEX, /* from here on the waiter's `on` is the object */
+    COIR__WHY_COND,
+    COIR__WHY_RWLOCK_READ,
+    COIR__WHY_RWLOCK_WRITE,
+    COIR__WHY_SEM,
+    COIR__WHY_BARRIER,
+    COIR__WHY_ONCE,
+    COIR__WHY_WAITGROUP,
+    COIR__WHY_SEND,
+    COIR__WHY_RECV,
+    COIR__WHY_SELECT,
+    COIR__WHY_FUTURE,
+    COIR__WHY_SCOPE,
+    COIR__WHY_LAST,
 };
 
 enum coir__flag {
@@ -156,7 +171,8 @@ static inline struct coir__fiber *coir__fiber_of(const void *handle)
     return f;
 }
 
-enum { COIR__WHY_SHIFT = 4, COIR__STATE_MASK = (1 << COIR__WHY_SHIFT) - 1 };
+enum { COIR__WHY_SHIFT = 3, COIR__STATE_MASK = (1 << COIR__WHY_SHIFT) - 1 };
+_Static_assert(COIR__WHY_LAST <= 1 << (8 - COIR__WHY_SHIFT), "state and why are one byte");
 
 static inline enum coir__state coir__fiber_state(struct coir__fiber *f)
 {
@@ -181,12 +197,24 @@ static inline struct coir__worker *coir__fiber_home(struct coir__fiber *f)
     return __atomic_load_n(&f->home, __ATOMIC_RELAXED);
 }
 
+/* One turn of a wait for what another thread does in a few instructions, unless the kernel has
+ * taken its CPU away. */
+static inline void coir__spin(uint32_t *turns)
+{
+    enum { PATIENCE = 128 };
+    if (++*turns % PATIENCE)
+        coir__arch_pause();
+    else
+        coir__sys(SYS_sched_yield);
+}
+
 /* The few-instructions lock of a record and of other small things. */
 static inline void coir__spin_lock(_Atomic uint8_t *lock)
 {
+    uint32_t turns = 0;
     while (atomic_exchange_explicit(lock, 1, memory_order_acquire))
         while (atomic_load_explicit(lock, memory_order_relaxed))
-            coir__arch_pause();
+            coir__spin(&turns);
 }
 
 static inline void coir__spin_unlock(_Atomic uint8_t *lock)

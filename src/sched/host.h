@@ -41,6 +41,12 @@ COIR_HIDDEN void coir__host_runtime_leave(struct coir__runtime *rt);
 /* The calling plain thread's deadline. */
 COIR_HIDDEN int64_t coir__host_thread_deadline(void);
 
+/* The calling thread's id, as gettid(2). */
+COIR_HIDDEN uint32_t coir__host_thread_id(void);
+
+/* The program has made a mistake, in a debug build: say what, and abort. */
+COIR_HIDDEN _Noreturn void coir__host_misuse(const char *what);
+
 /* This thread's state of the C++ unwinder: what __cxa_get_globals() points at, NULL when the
  * process has no C++. */
 struct coir__unwinder {

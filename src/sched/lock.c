@@ -18,10 +18,10 @@ void coir__lock_init(void)
         coir__sys(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
 }
 
-/* A barrier in every running thread of the process. A filter that the program has put in place
- * since may refuse it; then time does: what a CPU has stored is seen by the others within
- * microseconds, and a thread that does not run has passed a barrier. */
-static void barrier_everywhere(void)
+/* A filter that the program has put in place since may refuse it; then time does: what a CPU has
+ * stored is seen by the others within microseconds, and a thread that does not run has passed a
+ * barrier. */
+void coir__barrier_everywhere(void)
 {
     if (coir__sys(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0)
         return;
@@ -41,7 +41,7 @@ static bool revoke(struct coir__fiber *f, uint16_t generation)
         if (ident & COIR__REVOKED)
             return true;
     }
-    barrier_everywhere();
+    coir__barrier_everywhere();
     ident = generation | COIR__ASKED;
     atomic_compare_exchange_strong_explicit(&f->ident, &ident, ident | COIR__REVOKED,
                                             memory_order_acq_rel, memory_order_relaxed);
@@ -59,8 +59,9 @@ static bool enter(struct coir__fiber *f, uint16_t generation)
         return false;
     }
     struct coir__worker *home = coir__fiber_home(f);
+    uint32_t turns = 0;
     while (home && atomic_load_explicit(&home->holding, memory_order_acquire) == f)
-        coir__arch_pause();
+        coir__spin(&turns);
     return true;
 }
 

@@ -26,6 +26,9 @@ COIR_HIDDEN extern _Atomic bool coir__lock_biased;
 /* Once per process, before the first fiber; cheapest while it has one thread. */
 COIR_HIDDEN void coir__lock_init(void);
 
+/* A memory barrier in every running thread of the process. */
+COIR_HIDDEN void coir__barrier_everywhere(void);
+
 /* For coir__fiber_lock, by a worker that is not f's home, a plain thread, or when somebody has
  * asked. */
 COIR_HIDDEN bool coir__fiber_lock_shared(struct coir__fiber *f, uint16_t generation);

@@ -7,7 +7,7 @@
  * freed. */
 #include "runtime.h"
 
-#include "lock.h"
+#include "bias.h"
 #include "memory.h"
 #include "record.h"
 #include "stack.h"
@@ -179,6 +179,7 @@ int coir__runtime_start(struct coir__runtime *rt, const struct coir__config *con
         rt->workers[i].self = &rt->workers[i];
         rt->workers[i].rt = rt;
         rt->workers[i].index = i;
+        rt->workers[i].slot = coir__slot_of(here, i);
     }
     coir__sleep_lock(&runtimes.lock);
     if (!runtimes.probed) {

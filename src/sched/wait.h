@@ -27,6 +27,7 @@ struct coir__waiter {
     void (*stop)(struct coir__waiter *, int err);
     const void *on; /* the lock, channel, ... that is waited for: for a dump, by `why` */
     _Atomic int32_t word;
+    uint32_t thread; /* a plain thread: its id */
 };
 
 /* Prepare a waiter for the caller: the current fiber, or this thread. */

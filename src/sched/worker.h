@@ -35,6 +35,8 @@ enum {
     COIR__REFUSES_ENDING = 2,   /* the runtime drains: EAGAIN */
 };
 
+struct coir__slot;
+
 struct coir__worker {
     struct coir__worker *self; /* where the GS base of the freestanding build points: see arch */
     /* The owner's, at every switch. */
@@ -60,6 +62,7 @@ struct coir__worker {
     uintptr_t thread_pointer; /* the thread's own */
     uint32_t tick;            /* counts the rounds of the loop */
     uint32_t index;
+    struct coir__slot *slot;    /* sched/bias.h */
     void *io;                   /* the engine's part */
     void *sanitizer;            /* sched/sanitize.h: the loop's context */
     const void *loop_stack_low; /* likewise: bounds of the thread's own stack, once known */

@@ -1,0 +1,96 @@
+/* sync/mutex.c - the paths of a mutex that wait or wake.
+ * SPDX-License-Identifier: MIT */
+#include "mutex.h"
+
+/* With the word, for w: take the mutex, or enter the list. True: taken. */
+static bool take_or_enter(struct coir__mutex *m, struct coir__wait *w, uint64_t *value)
+{
+    uint64_t owner = coir__owner_of(&w->waiter);
+    *value = coir__word_lock(&m->word);
+    COIR__MISUSE_IF(*value & COIR__MUTEX_TAKEN &&
+                        (*value & ~(uint64_t)(COIR__MUTEX_TAKEN | COIR__MUTEX_WAITERS)) == owner,
+                    "coir_mutex_lock: the caller has it already");
+    if (!(*value & COIR__MUTEX_TAKEN)) {
+        coir__word_unlock(&m->word, owner | COIR__MUTEX_TAKEN);
+        return true;
+    }
+    coir__wait_list_push(&m->waiters, &w->entry);
+    *value |= COIR__MUTEX_WAITERS;
+    return false;
+}
+
+__attribute__((noinline)) void coir__mutex_lock_slowly(struct coir__mutex *m)
+{
+    struct coir__wait me;
+    uint64_t value;
+    coir__wait_init(&me, m);
+    if (!take_or_enter(m, &me, &value))
+        coir__wait_park_anyway(&me, COIR__WHY_MUTEX, &m->word, value);
+}
+
+static void leave_list(struct coir__mutex *m, struct coir__wait *w)
+{
+    uint64_t value = coir__word_lock(&m->word);
+    coir__wait_list_remove(&m->waiters, &w->entry);
+    if (!m->waiters)
+        value &= ~(uint64_t)COIR__MUTEX_WAITERS;
+    coir__word_unlock(&m->word, value);
+}
+
+__attribute__((noinline)) int coir__mutex_timedlock_slowly(struct coir__mutex *m,
+                                                           int64_t deadline_ns)
+{
+    struct coir__wait me;
+    uint64_t value;
+    coir__wait_init(&me, m);
+    if (take_or_enter(m, &me, &value))
+        return 0;
+    int err = coir__wait_park(&me, COIR__WHY_MUTEX, deadline_ns, &m->word, value);
+    if (err)
+        leave_list(m, &me);
+    return -err;
+}
+
+/* The oldest that wants it still. What cond.c has put here was claimed there. */
+static struct coir__wait_entry *next_owner(struct coir__mutex *m)
+{
+    struct coir__wait_entry *e;
+    while ((e = m->waiters)) {
+        coir__wait_list_remove(&m->waiters, e);
+        if (e->claimed || coir__waiter_claim_listed(e->waiter, 0))
+            break;
+    }
+    return e;
+}
+
+__attribute__((noinline)) void coir__mutex_unlock_slowly(struct coir__mutex *m)
+{
+    uint64_t value = coir__word_lock(&m->word);
+    COIR__MISUSE_IF(!(value & COIR__MUTEX_TAKEN) ||
+                        (value & ~(uint64_t)(COIR__MUTEX_TAKEN | COIR__MUTEX_WAITERS)) !=
+                            coir__owner_self(),
+                    "coir_mutex_unlock: the caller does not have it");
+    struct coir__wait_entry *e = next_owner(m);
+    value = 0;
+    if (e)
+        value =
+            coir__owner_of(e->waiter) | COIR__MUTEX_TAKEN | (m->waiters ? COIR__MUTEX_WAITERS : 0);
+    coir__word_unlock(&m->word, value);
+    if (e)
+        coir__waiter_release(e->waiter);
+}
+
+bool coir__mutex_lock_for(struct coir__mutex *m, struct coir__wait_entry *e)
+{
+    uint64_t value = coir__word_lock(&m->word);
+    bool taken = value & COIR__MUTEX_TAKEN;
+    e->claimed = true;
+    if (taken) {
+        coir__wait_list_push(&m->waiters, e);
+        value |= COIR__MUTEX_WAITERS;
+    } else {
+        value = coir__owner_of(e->waiter) | COIR__MUTEX_TAKEN;
+    }
+    coir__word_unlock(&m->word, value);
+    return !taken;
+}
