@@ -227,10 +227,60 @@ static void a_signal_handler_can_unwind_from_each_instruction(void **state)
     assert_true(traps.seen[coir__arch_entry - (char *)coir__arch_switch]);
 }
 
+static KEEP void park_there(void)
+{
+    struct regs regs = regs_pattern(FIBER);
+    regs_switch(&context, &home, 0, &regs);
+    NO_TAIL_CALL();
+}
+
+static KEEP void park_for_ever(void)
+{
+    for (;;)
+        park_there();
+}
+
+static KEEP void unwind_for_pose(void *chain)
+{
+    unwind(chain);
+    NO_TAIL_CALL();
+}
+
+/* Goal: a backtrace of a context that does not run is that which it would take itself, with its
+ * registers, and it runs on as if nothing had been. */
+static void a_context_can_be_unwound_from_outside(void **state)
+{
+    const void *fresh[] = { unwind, unwind_for_pose, coir__arch_pose, coir__arch_entry };
+    const void *parked[] = { unwind,     unwind_for_pose, coir__arch_pose, regs_switch,
+                             park_there, park_for_ever,   coir__arch_entry };
+    (void)state;
+    stack_renew(stack, sizeof stack);
+    context = coir__arch_init(stack + STACK_BYTES, park_for_ever);
+    struct chain chain = { 0 };
+    int posed = coir__arch_pose(context, unwind_for_pose, &chain);
+    assert_int_equal(posed, coir__arch_entry != NULL);
+    if (!posed)
+        skip();
+    assert_true(begins_with(&chain, fresh, 4));
+    assert_int_equal(chain.frames, 4);
+    assert_int_equal(chain.end, _URC_END_OF_STACK);
+    struct regs want = regs_pattern(FIBER);
+    for (int i = 0; i < 3; i++) {
+        coir__arch_switch(&home, &context, 0);
+        memset(&chain, 0, sizeof chain);
+        coir__arch_pose(context, unwind_for_pose, &chain);
+        assert_true(begins_with(&chain, parked, 7));
+        assert_int_equal(chain.frames, 7);
+        assert_int_equal(chain.end, _URC_END_OF_STACK);
+        assert_memory_equal(&chain.regs, &want, sizeof want);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_backtrace_ends_at_the_first_frame),
+        cmocka_unit_test(a_context_can_be_unwound_from_outside),
         cmocka_unit_test(a_signal_handler_can_unwind_from_each_instruction),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -97,6 +97,57 @@ coir__arch_switch:
         .cfi_endproc
         .size   coir__arch_switch, .-coir__arch_switch
 
+/* coir__arch_pose(context: x0, fn: x1, arg: x2). x19 holds the context, which is the frame above:
+ * so what the unwinder finds here is that frame, with its signed x30, and not the caller's. */
+        .p2align 4
+        .globl  coir__arch_pose
+        .hidden coir__arch_pose
+        .type   coir__arch_pose, %function
+coir__arch_pose:
+        .cfi_startproc
+        paciasp
+        .cfi_negate_ra_state
+        stp     x19, x30, [sp, #-16]!
+        .cfi_def_cfa_offset 16
+        .cfi_rel_offset x19, 0
+        .cfi_rel_offset x30, 8
+        mov     x19, x0
+        mov     x0, x2
+        .cfi_remember_state
+        .cfi_def_cfa x19, 160
+        .cfi_offset x29, -160
+        .cfi_offset x30, -152
+        .cfi_offset x19, -144
+        .cfi_offset x20, -136
+        .cfi_offset x21, -128
+        .cfi_offset x22, -120
+        .cfi_offset x23, -112
+        .cfi_offset x24, -104
+        .cfi_offset x25, -96
+        .cfi_offset x26, -88
+        .cfi_offset x27, -80
+        .cfi_offset x28, -72
+        .cfi_offset d8, -64
+        .cfi_offset d9, -56
+        .cfi_offset d10, -48
+        .cfi_offset d11, -40
+        .cfi_offset d12, -32
+        .cfi_offset d13, -24
+        .cfi_offset d14, -16
+        .cfi_offset d15, -8
+        blr     x1
+        mov     w0, #1
+        .cfi_restore_state
+        ldp     x19, x30, [sp], #16
+        .cfi_def_cfa_offset 0
+        .cfi_restore x19
+        .cfi_restore x30
+        autiasp
+        .cfi_negate_ra_state
+        ret
+        .cfi_endproc
+        .size   coir__arch_pose, .-coir__arch_pose
+
 /* The outermost frame of every fiber: coir__arch_init puts the entry function into x19. Unwinders
  * look up pc-1, hence the nop, and end where the return address is undefined. x29 is 0 for those
  * that walk frame pointers. `ret` comes here, so there is no landing pad. */

@@ -140,6 +140,64 @@ coir__arch_switch:
         .cfi_endproc
         .size   coir__arch_switch, .-coir__arch_switch
 
+/* coir__arch_pose(context: a0, fn: a1, arg: a2). s1 holds the context, which is the frame above: so
+ * what the unwinder finds here is that frame, and not the caller's. */
+        .p2align 4
+        .globl  coir__arch_pose
+        .hidden coir__arch_pose
+        .type   coir__arch_pose, @function
+coir__arch_pose:
+        .cfi_startproc
+        addi    sp, sp, -16
+        .cfi_def_cfa_offset 16
+        sd      ra, 8(sp)
+        sd      s1, 0(sp)
+        .cfi_offset ra, -8
+        .cfi_offset s1, -16
+        mv      s1, a0
+        mv      a0, a2
+        .cfi_remember_state
+        .cfi_def_cfa s1, FRAME
+        .cfi_offset ra, -8
+        .cfi_offset s0, -16
+        .cfi_offset s1, -24
+        .cfi_offset s2, -32
+        .cfi_offset s3, -40
+        .cfi_offset s4, -48
+        .cfi_offset s5, -56
+        .cfi_offset s6, -64
+        .cfi_offset s7, -72
+        .cfi_offset s8, -80
+        .cfi_offset s9, -88
+        .cfi_offset s10, -96
+        .cfi_offset s11, -104
+#ifdef __riscv_float_abi_double
+        .cfi_offset fs0, -112
+        .cfi_offset fs1, -120
+        .cfi_offset fs2, -128
+        .cfi_offset fs3, -136
+        .cfi_offset fs4, -144
+        .cfi_offset fs5, -152
+        .cfi_offset fs6, -160
+        .cfi_offset fs7, -168
+        .cfi_offset fs8, -176
+        .cfi_offset fs9, -184
+        .cfi_offset fs10, -192
+        .cfi_offset fs11, -200
+#endif
+        jalr    a1
+        li      a0, 1
+        .cfi_restore_state
+        ld      s1, 0(sp)
+        ld      ra, 8(sp)
+        .cfi_restore s1
+        .cfi_restore ra
+        addi    sp, sp, 16
+        .cfi_def_cfa_offset 0
+        ret
+        .cfi_endproc
+        .size   coir__arch_pose, .-coir__arch_pose
+
 /* The outermost frame of every fiber: coir__arch_init puts the entry function into s1. Unwinders
  * look up pc-1, hence the nop, and end where the return address is undefined. s0 is 0 for those
  * that walk frame pointers. */

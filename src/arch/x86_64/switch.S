@@ -72,6 +72,38 @@ coir__arch_switch:
         .cfi_endproc
         .size   coir__arch_switch, .-coir__arch_switch
 
+/* coir__arch_pose(context: rdi, fn: rsi, arg: rdx). rbx holds the context, which is the frame
+ * above: so what the unwinder finds here is that frame, and not the caller's. */
+        .p2align 4
+        .globl  coir__arch_pose
+        .hidden coir__arch_pose
+        .type   coir__arch_pose, @function
+coir__arch_pose:
+        .cfi_startproc
+        endbr64
+        pushq   %rbx
+        .cfi_adjust_cfa_offset 8
+        .cfi_rel_offset rbx, 0
+        movq    %rdi, %rbx
+        movq    %rdx, %rdi
+        .cfi_remember_state
+        .cfi_def_cfa rbx, 56
+        .cfi_offset rbp, -16
+        .cfi_offset rbx, -24
+        .cfi_offset r12, -32
+        .cfi_offset r13, -40
+        .cfi_offset r14, -48
+        .cfi_offset r15, -56
+        call    *%rsi
+        movl    $1, %eax
+        .cfi_restore_state
+        popq    %rbx
+        .cfi_adjust_cfa_offset -8
+        .cfi_restore rbx
+        ret
+        .cfi_endproc
+        .size   coir__arch_pose, .-coir__arch_pose
+
 /* The outermost frame of every fiber: coir__arch_init puts the entry function into rbx. Unwinders
  * look up pc-1, hence the nop, and end where the return address is undefined. rbp is 0 for those
  * that walk frame pointers. */
