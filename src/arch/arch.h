@@ -33,10 +33,10 @@ COIR_HIDDEN void coir__arch_switch(void **save, void *const *load, uintptr_t tp)
  * entry never returns. */
 COIR_HIDDEN void *coir__arch_init(void *top, void (*entry)(void));
 
-/* Call fn(arg) on the running stack, from a frame whose caller, to an unwinder, is the context, which
- * stays as it is: a backtrace taken by fn is that of the context, after the frames of fn itself. The
- * context does not run meanwhile. Returns 1; 0 where a switch cannot be unwound: fn was not
- * called. */
+/* Call fn(arg) on the running stack, from a frame whose caller, to an unwinder, is the context,
+ * which stays as it is: a backtrace taken by fn is that of the context, after the frames of fn
+ * itself. The context does not run meanwhile. Returns 1; 0 where a switch cannot be unwound: fn was
+ * not called. */
 COIR_HIDDEN int coir__arch_pose(void *context, void (*fn)(void *), void *arg);
 
 /* port.h defines, all static inline but for the first, which may be a function of probe.c:
