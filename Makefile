@@ -139,6 +139,9 @@ $(tests_cxx): $(BUILD)/tests/%: tests/%.cc $(support_obj) $(BUILD)/libcoir.a
 
 $(BUILD)/obj/tests/%.c.o: cflags += -Itests
 
+# Names in backtraces are those of the dynamic symbol table.
+$(BUILD)/tests/api/dump_test: ldflags += -rdynamic
+
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 

@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: MIT
  *
  * Include this one. The parts, in reading order: conventions, time and deadlines, the runtime,
- * fibers, locks and the like, I/O. */
+ * fibers, locks and the like, I/O, seeing what goes on. */
 #ifndef COIR_H
 #define COIR_H
 
@@ -12,5 +12,6 @@
 #include <coir/fiber.h>
 #include <coir/sync.h>
 #include <coir/io.h>
+#include <coir/debug.h>
 
 #endif

@@ -17,6 +17,13 @@ int64_t coir__host_now(void)
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
+int64_t coir__host_now_roughly(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
 size_t coir__host_page_bytes(void)
 {
     return (size_t)sysconf(_SC_PAGESIZE);
@@ -67,7 +74,8 @@ int coir__host_thread_start(uintptr_t *thread, void (*fn)(void *), void *arg)
     if (!start)
         return -ENOMEM;
     *start = (struct start){ fn, arg };
-    /* The program's signals go to its own threads. Faults are never blocked. */
+    /* The program's signals go to its own threads. Faults are never blocked, nor is what api/poke.c
+     * sends. */
     sigset_t all, before;
     sigfillset(&all);
     sigdelset(&all, SIGSEGV);
@@ -75,6 +83,7 @@ int coir__host_thread_start(uintptr_t *thread, void (*fn)(void *), void *arg)
     sigdelset(&all, SIGFPE);
     sigdelset(&all, SIGILL);
     sigdelset(&all, SIGTRAP);
+    sigdelset(&all, SIGURG);
     pthread_t id;
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int err = pthread_create(&id, NULL, start_routine, start);

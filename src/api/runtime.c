@@ -2,6 +2,8 @@
  * SPDX-License-Identifier: MIT */
 #include "edge.h"
 
+#include "ask.h"
+
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,6 +15,8 @@ static _Atomic uint32_t active;      /* a coir_run is between its first and last
 static struct coir__runtime automatic;
 static _Atomic uint32_t automatic_up;
 static pthread_mutex_t starting = PTHREAD_MUTEX_INITIALIZER;
+
+struct coir__runtime *const coir__runtimes[COIR__RUNTIMES] = { &running, &automatic };
 
 static int start(struct coir__runtime *rt, const coir_options *options, bool here)
 {

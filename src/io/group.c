@@ -21,6 +21,17 @@ static void stop_group(struct coir__waiter *waiter, int err)
         coir__op_stop(&g->ops[i], ECANCELED);
 }
 
+struct coir__op_view coir__group_view(const struct coir__waiter *waiter)
+{
+    const struct coir__op_group *g = (const struct coir__op_group *)waiter;
+    if (waiter->stop != stop_group)
+        return (struct coir__op_view){ .fd = -1 };
+    uint32_t first = 0;
+    while (first + 1 < g->n && !takes_part(&g->ops[first]))
+        first++;
+    return (struct coir__op_view){ .n = g->n, .fd = g->ops[first].fd, .code = g->ops[first].code };
+}
+
 /* The waiter may be gone when this returns. */
 static void leave(struct coir__op_group *g)
 {

@@ -58,6 +58,7 @@ void coir__op_complete(struct coir__worker *w, struct coir__op *op, int32_t res)
     if (op->next)
         op->next->prev = op->prev;
     ((struct coir__io *)w->io)->in_flight--;
+    coir__count(&w->counters.ops_completed, 1);
     op->state = COIR__OP_IDLE;
     op->res = public_error(res);
     coir__san_from_kernel(&kernel_sync);
@@ -85,6 +86,14 @@ bool coir__op_stop(struct coir__op *op, int err)
 static void stop_waiting(struct coir__waiter *waiter, int err)
 {
     coir__op_stop((struct coir__op *)waiter, err);
+}
+
+struct coir__op_view coir__op_view(const struct coir__waiter *waiter)
+{
+    const struct coir__op *op = (const struct coir__op *)waiter;
+    if (waiter->stop != stop_waiting)
+        return coir__group_view(waiter);
+    return (struct coir__op_view){ .n = 1, .fd = op->counted ? op->fd : -1, .code = op->code };
 }
 
 static bool on_closing(const struct coir__op *op)

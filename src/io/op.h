@@ -85,6 +85,13 @@ struct coir__lent {
     struct coir__worker *worker;
 };
 
+/* What somebody waits for, to show it. */
+struct coir__op_view {
+    uint32_t n;   /* so many ops; 0: only for time */
+    int32_t fd;   /* of the first; negative: none */
+    uint8_t code; /* likewise, enum coir__opcode */
+};
+
 enum { COIR__OP_BUCKETS = 64 };
 
 /* What every engine keeps in w->io first: the ops in flight on this worker, by descriptor. */
@@ -130,6 +137,10 @@ static inline long coir__start_error(long err)
 {
     return err == -EAGAIN ? -ENOMEM : err;
 }
+
+/* The wait of a fiber that is parked with COIR__WHY_IO. By its home worker. */
+COIR_HIDDEN struct coir__op_view coir__op_view(const struct coir__waiter *waiter);
+COIR_HIDDEN struct coir__op_view coir__group_view(const struct coir__waiter *waiter);
 
 /* For group.c. An op of the group is over. */
 COIR_HIDDEN void coir__group_complete(struct coir__op_group *g);

@@ -15,14 +15,17 @@ struct coir__worker;
 /* CLOCK_MONOTONIC in ns. Called at least once per tick, so it should not enter the kernel. */
 COIR_HIDDEN int64_t coir__host_now(void);
 
+/* The same to within some milliseconds, at a quarter of the cost. */
+COIR_HIDDEN int64_t coir__host_now_roughly(void);
+
 /* The kernel's page size. */
 COIR_HIDDEN size_t coir__host_page_bytes(void);
 
 /* The calling thread's errno: read when a fiber's function returned COIR_FAILED. */
 COIR_HIDDEN int coir__host_errno(void);
 
-/* Start an OS thread that runs fn(arg), with all signals blocked that a thread may block. 0, or
- * -errno; *thread is for coir__host_thread_join. */
+/* Start an OS thread that runs fn(arg), with all signals but SIGURG blocked that a thread may
+ * block. 0, or -errno; *thread is for coir__host_thread_join. */
 COIR_HIDDEN int coir__host_thread_start(uintptr_t *thread, void (*fn)(void *), void *arg);
 
 /* Wait until the thread has ended and its resources are free. */

@@ -233,6 +233,7 @@ void coir__wake(struct coir__fiber *f)
 {
     struct coir__worker *w = coir__worker_self();
     if (w && coir__fiber_home(f) == w) {
+        coir__count(&w->counters.wakes, 1);
         coir__fiber_state_set(f, COIR__READY);
         coir__runq_push(&w->ready, f);
         return;

@@ -170,6 +170,21 @@ void coir__record_each(struct coir__runtime *rt, void (*fn)(struct coir__fiber *
         }
 }
 
+struct coir__fiber *coir__record_next(uint64_t *at, uint32_t most)
+{
+    uint64_t end =
+        (uint64_t)atomic_load_explicit(&depot.slabs_len, memory_order_acquire) * SLAB_RECORDS;
+    for (; *at < end && most; most--) {
+        struct coir__fiber *f = &depot.slabs[*at / SLAB_RECORDS][*at % SLAB_RECORDS];
+        ++*at;
+        if (coir__fiber_state(f) != COIR__FREE)
+            return f;
+    }
+    if (*at >= end)
+        *at = COIR__RECORDS_END;
+    return NULL;
+}
+
 /* The highest generation of a slab's records; those that were never used have 0. */
 static uint16_t highest(const struct coir__fiber *slab)
 {

@@ -7,6 +7,8 @@
 
 #include "worker.h"
 
+#define COIR__RECORDS_END UINT64_MAX
+
 /* For the inline ones. Get w another magazine; false: out of memory. Put its full one away. */
 COIR_HIDDEN bool coir__record_reload(struct coir__worker *w);
 COIR_HIDDEN void coir__record_unload(struct coir__worker *w);
@@ -56,6 +58,10 @@ COIR_HIDDEN void coir__record_flush(struct coir__worker *w);
 /* Call fn for every record that is in use by rt. Other threads may change them meanwhile. */
 COIR_HIDDEN void coir__record_each(struct coir__runtime *rt,
                                    void (*fn)(struct coir__fiber *, void *), void *arg);
+/* The next record in use, from place *at on, which moves on behind it; at most `most` are passed
+ * over. NULL: none so far, and *at is COIR__RECORDS_END when there are no more. Places stay, so who
+ * goes from 0 to the end meets each record once. */
+COIR_HIDDEN struct coir__fiber *coir__record_next(uint64_t *at, uint32_t most);
 /* Give the memory of all records back to the kernel; none is in use. */
 COIR_HIDDEN void coir__record_trim(void);
 

@@ -8,6 +8,7 @@
 #include "runtime.h"
 
 #include "bias.h"
+#include "dump.h"
 #include "memory.h"
 #include "record.h"
 #include "stack.h"
@@ -47,6 +48,8 @@ static int worker_enter(struct coir__worker *w)
     w->turn = &w->ready;
     w->loop.home = w;
     w->trim_ns = COIR__NEVER;
+    w->tid = coir__host_thread_id();
+    w->stamp = coir__stamp_of(coir__host_now());
     w->fpu_default = coir__arch_fpu_save();
     w->thread_pointer = coir__arch_tp();
     w->unwinder = coir__host_unwinder();
@@ -180,6 +183,7 @@ int coir__runtime_start(struct coir__runtime *rt, const struct coir__config *con
         rt->workers[i].rt = rt;
         rt->workers[i].index = i;
         rt->workers[i].slot = coir__slot_of(here, i);
+        rt->workers[i].looker.mail.handle = coir__look_mail;
     }
     coir__sleep_lock(&runtimes.lock);
     if (!runtimes.probed) {
@@ -197,6 +201,7 @@ int coir__runtime_start(struct coir__runtime *rt, const struct coir__config *con
         goto stop;
     if (!here)
         atomic_store(&rt->accepting, 1);
+    atomic_store(&rt->up, 1);
     return 0;
 stop:
     atomic_store(&rt->stopping, 1);
@@ -358,6 +363,7 @@ int coir__runtime_run(struct coir__runtime *rt, void (*fn)(void *), void *arg)
         atomic_store(&rt->stopping, 1);
         coir__runtime_kick(rt);
     }
+    atomic_store(&rt->up, 0); /* pairs with coir__runtime_hold() */
     join_threads(rt);
     worker_leave(&rt->workers[0]);
     coir__record_each(rt, send_joiner_home, NULL);

@@ -29,7 +29,8 @@ struct coir__runtime {
     _Atomic uint32_t stopping;    /* the loops end */
     _Atomic uint32_t next_worker; /* round robin of spawns from outside */
     _Atomic uint32_t visitors;    /* strangers who use its workers: spawn, mail, lent ops */
-    _Atomic uint32_t joining;     /* threads and foreign fibers inside join or detach */
+    _Atomic uint32_t joining;     /* threads and foreign fibers inside join or detach, or a hold */
+    _Atomic uint32_t up;          /* between start and stop: may be held */
     _Atomic uint64_t spawned_outside, spawned_outside_detached, detached_later;
     int64_t drain_until_ns; /* worker 0, once draining */
 };
@@ -55,6 +56,22 @@ static inline bool coir__worker_is_sibling(const struct coir__worker *home)
 {
     struct coir__worker *self = coir__worker_self();
     return self && home >= self->rt->workers && home < self->rt->workers + self->rt->config.workers;
+}
+
+/* Keep the workers' memory from going, for a short time: their threads may end meanwhile. Not by a
+ * fiber of rt, which need not. False: rt does not run. */
+static inline bool coir__runtime_hold(struct coir__runtime *rt)
+{
+    atomic_fetch_add(&rt->joining, 1);
+    if (atomic_load(&rt->up) && !atomic_load(&rt->stopping))
+        return true;
+    atomic_fetch_sub(&rt->joining, 1);
+    return false;
+}
+
+static inline void coir__runtime_let_go(struct coir__runtime *rt)
+{
+    atomic_fetch_sub(&rt->joining, 1);
 }
 
 /* Start the workers; worker 0 runs on the calling thread (which then calls coir__runtime_run) if

@@ -236,6 +236,7 @@ static __attribute__((noinline)) int await_end(struct coir__fiber *f, int64_t de
 {
     struct coir__waiter me;
     coir__waiter_init(&me);
+    me.on = f;
     SET(f->joiner, &me);
     int err = coir__waiter_wait(&me, COIR__WHY_JOIN, deadline_ns, unlock, f);
     if (err == 0)

@@ -27,7 +27,10 @@ struct coir__waiter {
     void (*stop)(struct coir__waiter *, int err);
     const void *on; /* the lock, channel, ... that is waited for: for a dump, by `why` */
     _Atomic int32_t word;
-    uint32_t thread; /* a plain thread: its id */
+    union {
+        uint32_t thread; /* a plain thread: its id */
+        uint32_t since;  /* a fiber that waits: its worker's stamp when it began to */
+    };
 };
 
 /* Prepare a waiter for the caller: the current fiber, or this thread. */
@@ -107,8 +110,11 @@ static inline __attribute__((always_inline)) int coir__waiter_wait(struct coir__
         return coir__waiter_wait_as_thread(w, deadline_ns);
     }
     struct coir__timer timer;
+    struct coir__worker *self = coir__worker_self();
     if (deadline_ns != COIR__NEVER)
-        coir__timer_add(coir__worker_self(), &timer, deadline_ns, w);
+        coir__timer_add(self, &timer, deadline_ns, w);
+    w->since = self->stamp;
+    coir__count(&self->counters.parks, 1);
     coir__fiber_more(f)->wait = w;
     coir__park(why, after, arg);
     coir__fiber_more(f)->wait = NULL;

@@ -128,6 +128,14 @@ static bool must_look(struct coir__worker *w, uint32_t phase)
            (w->index == 0 && phase == 1 && coir__runtime_quiet(rt, false));
 }
 
+/* It has slept: what waits from now on does so from now. The rough clock lags behind the other. */
+static void restamp(struct coir__worker *w)
+{
+    uint32_t stamp = coir__stamp_of(coir__host_now_roughly());
+    if ((int32_t)(stamp - w->stamp) > 0)
+        w->stamp = stamp;
+}
+
 /* Nothing is ready: let the engine wait until something is. phase: the runtime's, when w last saw
  * to it. */
 static void sleep_until(struct coir__worker *w, int64_t until_ns, uint32_t phase)
@@ -140,6 +148,8 @@ static void sleep_until(struct coir__worker *w, int64_t until_ns, uint32_t phase
         coir__count(&w->counters.sleeps, 1);
     w->rt->config.engine->wait(w, until_ns);
     atomic_store_explicit(&w->sleeping, 0, memory_order_relaxed);
+    if (until_ns)
+        restamp(w);
 }
 
 static int64_t earlier(int64_t a, int64_t b)
@@ -182,6 +192,7 @@ void coir__worker_loop(struct coir__worker *w)
     for (;;) {
         w->tick++;
         int64_t now_ns = coir__host_now();
+        w->stamp = coir__stamp_of(now_ns);
         take_stock(w, now_ns);
         uint32_t phase = coir__runtime_phase(rt);
         if (__builtin_expect(phase != 0, 0))

@@ -22,11 +22,20 @@ struct coir__mail_call {
     void (*handle)(struct coir__worker *w, struct coir__mail_call *call);
 };
 
+/* Where a worker is told that somebody wants to see its fibers: sched/dump.h. */
+struct coir__look;
+struct coir__looker {
+    struct coir__look *_Atomic look; /* what is asked for; NULL: nothing */
+    _Atomic uint32_t busy;           /* the worker is at it */
+    _Atomic uint32_t posted;         /* mail is in the worker's inbox */
+    struct coir__mail_call mail;
+};
+
 /* Counters of one worker: it alone writes, anyone reads. */
 struct coir__counters {
     _Atomic uint64_t spawned, ended;                   /* fibers that somebody may join */
     _Atomic uint64_t spawned_detached, ended_detached; /* the others */
-    _Atomic uint64_t switches, sleeps, enters, ops;
+    _Atomic uint64_t switches, parks, wakes, steals, sleeps, enters, ops, ops_completed;
 };
 
 /* Bits: why a worker takes no new fibers. */
@@ -61,6 +70,7 @@ struct coir__worker {
     uint64_t fpu_default;     /* the control bits of fibers without COIR__SAVES_FPU */
     uintptr_t thread_pointer; /* the thread's own */
     uint32_t tick;            /* counts the rounds of the loop */
+    uint32_t stamp;           /* this tick's time, in units of coir__stamp_of */
     uint32_t index;
     struct coir__slot *slot;    /* sched/bias.h */
     void *io;                   /* the engine's part */
@@ -69,6 +79,7 @@ struct coir__worker {
     size_t loop_stack_bytes;
     int64_t trim_ns;  /* when stacks are to be trimmed next */
     uintptr_t thread; /* coir__host_thread_start; 0 for coir_run's caller */
+    uint32_t tid;     /* the thread's id, as gettid(2) */
     void *host;       /* coir__host_worker_enter's */
     int32_t start_error;
     bool saw_draining;       /* and has cancelled what was left */
@@ -83,6 +94,7 @@ struct coir__worker {
     _Atomic uint32_t kickers;      /* are about to kick */
     _Atomic uint32_t refuses;      /* COIR__REFUSES_*: spawning here fails */
     _Atomic uint32_t closing_seen; /* somebody wants the ops on closing descriptors ended */
+    struct coir__looker looker;    /* sched/dump.h */
 } __attribute__((aligned(2 * COIR__CACHE_LINE)));
 
 #ifdef COIR_FREESTANDING
@@ -108,6 +120,12 @@ static inline struct coir__fiber *coir__fiber_self(void)
 {
     struct coir__worker *w = coir__worker_self();
     return w && w->current != &w->loop ? w->current : NULL;
+}
+
+/* Time as waits are stamped with it: 32 bits, a millisecond each, that wrap around. */
+static inline uint32_t coir__stamp_of(int64_t now_ns)
+{
+    return (uint32_t)(now_ns >> 20);
 }
 
 static inline void coir__count(_Atomic uint64_t *counter, uint64_t n)

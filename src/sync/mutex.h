@@ -24,6 +24,14 @@ static inline bool coir__mutex_take(struct coir__mutex *m, uint64_t owner)
                                                    memory_order_acquire, memory_order_relaxed);
 }
 
+/* Who has it, for a dump; 0: nobody. */
+static inline uint64_t coir__mutex_owner(const struct coir__mutex *m)
+{
+    const uint64_t bits = COIR__MUTEX_TAKEN | COIR__MUTEX_WAITERS | COIR__WORD_BUSY;
+    uint64_t value = atomic_load_explicit(&m->word, memory_order_relaxed);
+    return value & COIR__MUTEX_TAKEN ? value & ~bits : 0;
+}
+
 /* The paths that have to wait, or to wake. timedlock: 0, -ETIMEDOUT, -ECANCELED. */
 COIR_HIDDEN void coir__mutex_lock_slowly(struct coir__mutex *m);
 COIR_HIDDEN int coir__mutex_timedlock_slowly(struct coir__mutex *m, int64_t deadline_ns);

@@ -1,0 +1,67 @@
+/* api/poke.c - see poke.h.
+ * SPDX-License-Identifier: MIT */
+#include "poke.h"
+
+#include "sight.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <unistd.h>
+
+static struct {
+    bool installed;
+    uint32_t sent;
+    _Atomic uint32_t arrived;
+    struct sigaction before;
+} poke;
+
+static void pass_on(int sig, siginfo_t *info, void *context)
+{
+    if (poke.before.sa_flags & SA_SIGINFO)
+        poke.before.sa_sigaction(sig, info, context);
+    else if (poke.before.sa_handler != SIG_DFL && poke.before.sa_handler != SIG_IGN)
+        poke.before.sa_handler(sig);
+}
+
+static void on_poke(int sig, siginfo_t *info, void *context)
+{
+    int err = errno;
+    if (info->si_code != SI_TKILL || info->si_pid != getpid()) {
+        pass_on(sig, info, context);
+    } else {
+        struct coir__worker *w = coir__worker_self();
+        if (w)
+            coir__look_now(w, coir__sights_interrupted, NULL);
+        atomic_fetch_add(&poke.arrived, 1);
+    }
+    errno = err;
+}
+
+static bool is_ours(void)
+{
+    struct sigaction now;
+    return sigaction(SIGURG, NULL, &now) == 0 && now.sa_flags & SA_SIGINFO &&
+           now.sa_sigaction == on_poke;
+}
+
+void coir__poke(struct coir__worker *w)
+{
+    if (!poke.installed || !is_ours()) {
+        struct sigaction ours = { .sa_sigaction = on_poke,
+                                  .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART };
+        sigemptyset(&ours.sa_mask);
+        sigaction(SIGURG, &ours, &poke.before);
+        poke.installed = true;
+    }
+    if (tgkill(getpid(), (pid_t)w->tid, SIGURG) == 0)
+        poke.sent++;
+}
+
+void coir__poke_over(void)
+{
+    if (!poke.installed || atomic_load(&poke.arrived) != poke.sent)
+        return; /* the program's own handler would get the late ones */
+    if (is_ours())
+        sigaction(SIGURG, &poke.before, NULL);
+    poke.installed = false;
+}
