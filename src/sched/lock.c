@@ -48,6 +48,18 @@ static bool revoke(struct coir__fiber *f, uint16_t generation)
     return (uint16_t)ident == generation;
 }
 
+void coir__fibers_unbias(struct coir__fiber **f, uint32_t n)
+{
+    uint32_t all = COIR__REVOKED;
+    for (uint32_t i = 0; i < n; i++)
+        all &= atomic_fetch_or_explicit(&f[i]->ident, COIR__ASKED, memory_order_acq_rel);
+    if (all)
+        return;
+    coir__barrier_everywhere();
+    for (uint32_t i = 0; i < n; i++)
+        atomic_fetch_or_explicit(&f[i]->ident, COIR__REVOKED, memory_order_acq_rel);
+}
+
 /* Locked, and of that generation, f keeps its home; and its home, if it has one, is there. */
 static bool enter(struct coir__fiber *f, uint16_t generation)
 {

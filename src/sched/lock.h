@@ -14,7 +14,7 @@
  *          by a CAS that fails when the record is another fiber's, and what home is holding is
  *          noted in the worker.
  * A fiber that starts away from its spawner, and every one where there is no membarrier, is born
- * revoked. */
+ * revoked; one that is stolen is revoked before it changes its home. */
 #ifndef COIR_SCHED_LOCK_H
 #define COIR_SCHED_LOCK_H
 
@@ -39,6 +39,15 @@ static inline void coir__fiber_unbias(struct coir__fiber *f)
     uint32_t generation = coir__fiber_generation(f);
     atomic_store_explicit(&f->ident, generation | COIR__ASKED | COIR__REVOKED,
                           memory_order_relaxed);
+}
+
+/* Fibers that are FRESH and in no queue, of a worker other than the caller: the same. */
+COIR_HIDDEN void coir__fibers_unbias(struct coir__fiber **f, uint32_t n);
+
+/* The same for one that is at home with the caller. */
+static inline void coir__fiber_unbias_at_home(struct coir__fiber *f)
+{
+    atomic_fetch_or_explicit(&f->ident, COIR__ASKED | COIR__REVOKED, memory_order_acq_rel);
 }
 
 /* w, the calling worker, is f's home: f's ident from within. With COIR__ASKED in it w is not in; it

@@ -7,32 +7,67 @@
  * runs on the same stack, still warm, without a switch. */
 #include "park.h"
 
+#include "freshq.h"
 #include "runtime.h"
 #include "sanitize.h"
 #include "stack.h"
+#include "steal.h"
 
 #include <errno.h>
 
 /* The other queue's turn; false: both are empty. */
 static bool next_round(struct coir__worker *w)
 {
-    for (int i = 0; i < 2 && !w->round_left; i++) {
-        w->turn = w->turn == &w->ready && !w->starved ? &w->fresh : &w->ready;
-        w->round_left = coir__runq_len(w->turn);
+    for (int i = 0; i < 2 && !(w->ready_left | w->fresh_left); i++) {
+        w->fresh_turn = !w->fresh_turn && !w->starved;
+        if (w->fresh_turn)
+            w->fresh_left = coir__freshq_len(w);
+        else
+            w->ready_left = coir__runq_len(&w->ready);
     }
-    return w->round_left > 0;
+    return w->ready_left | w->fresh_left;
+}
+
+/* The next fresh one that is to run here, unless thieves were faster. */
+static struct coir__fiber *pick_fresh(struct coir__worker *w)
+{
+    struct coir__fiber *f = NULL;
+    while (w->fresh_left && (f = coir__freshq_pop(w))) {
+        w->fresh_left--;
+        if (!w->place_left || !coir__place_away(w, f))
+            return f;
+    }
+    w->fresh_left = 0;
+    return NULL;
+}
+
+static __attribute__((noinline)) struct coir__fiber *pick_slowly(struct coir__worker *w)
+{
+    struct coir__fiber *f = NULL;
+    while (!f && (w->ready_left || w->fresh_left || next_round(w))) {
+        if (!w->ready_left) {
+            f = pick_fresh(w);
+        } else {
+            w->ready_left--;
+            f = coir__runq_pop(&w->ready);
+        }
+    }
+    return f;
 }
 
 /* The next fiber, by turns: what is in one queue now, then what is in the other. NULL: back to the
  * loop. */
-static inline struct coir__fiber *pick(struct coir__worker *w)
+static inline __attribute__((always_inline)) struct coir__fiber *pick(struct coir__worker *w)
 {
     if (__builtin_expect(--w->budget < 0, 0))
         return NULL;
-    if (__builtin_expect(w->round_left == 0, 0) && !next_round(w))
-        return NULL;
-    w->round_left--;
-    return coir__runq_pop(w->turn);
+    if (w->fresh_left && !w->place_left) {
+        struct coir__fiber *f = coir__freshq_pop(w);
+        w->fresh_left--;
+        if (__builtin_expect(f != NULL, 1))
+            return f;
+    }
+    return pick_slowly(w);
 }
 
 static bool is_fresh(struct coir__fiber *f)
@@ -67,8 +102,9 @@ static __attribute__((noinline)) struct coir__fiber *starve(struct coir__worker 
 {
     w->starved = f;
     atomic_fetch_or_explicit(&w->refuses, COIR__REFUSES_STARVING, memory_order_relaxed);
-    w->turn = &w->ready;
-    w->round_left = coir__runq_len(&w->ready);
+    w->fresh_turn = false;
+    w->fresh_left = 0;
+    w->ready_left = coir__runq_len(&w->ready);
     return pick(w);
 }
 
@@ -167,18 +203,18 @@ leave(enum coir__why why, void (*after)(void *), void *arg, struct left *left)
 {
     struct coir__worker *w = coir__worker_self();
     struct coir__fiber *f = w->current;
-    struct coir__runq *q = w->turn;
+    struct coir__runq *q = &w->ready;
+    uint32_t head = coir__runq_get(&q->head), tail = coir__runq_get(&q->tail);
     left->tp = 0;
-    if (__builtin_expect(w->budget <= 0 || !w->round_left || q->head == q->tail || w->chosen, 0))
+    if (__builtin_expect(w->budget <= 0 || !w->ready_left || head == tail || w->chosen, 0))
         return leave_slowly(why, after, arg, left);
-    struct coir__fiber *next = q->ring[q->head % COIR__RUNQ_CAP];
-    if (__builtin_expect(is_fresh(next) || next == f || ((f->flags | next->flags) & COIR__SPECIAL),
-                         0))
+    struct coir__fiber *next = q->ring[head % COIR__RUNQ_CAP];
+    if (__builtin_expect(next == f || ((f->flags | next->flags) & COIR__SPECIAL), 0))
         return leave_slowly(why, after, arg, left);
     w->budget--;
-    w->round_left--;
-    q->head++;
-    coir__runq_fetch_ahead(q);
+    w->ready_left--;
+    coir__runq_set(&q->head, head + 1);
+    coir__runq_fetch_ahead(q, head + 1, tail);
     return depart(w, f, next, why, after, arg, left);
 }
 

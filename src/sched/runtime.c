@@ -45,7 +45,7 @@ static int worker_enter(struct coir__worker *w)
 {
     self_set(w);
     w->current = &w->loop;
-    w->turn = &w->ready;
+    w->fresh.asked = !coir__lock_biased;
     w->loop.home = w;
     w->trim_ns = COIR__NEVER;
     w->tid = coir__host_thread_id();
@@ -166,6 +166,7 @@ static void reset(struct coir__runtime *rt)
     atomic_store(&rt->draining, 0);
     atomic_store(&rt->stopping, 0);
     atomic_store(&rt->next_worker, 0);
+    atomic_store(&rt->watching, 0);
     atomic_store(&rt->spawned_outside, 0);
     atomic_store(&rt->spawned_outside_detached, 0);
     atomic_store(&rt->detached_later, 0);

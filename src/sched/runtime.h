@@ -28,6 +28,8 @@ struct coir__runtime {
     _Atomic uint32_t draining;    /* detached fibers have been cancelled */
     _Atomic uint32_t stopping;    /* the loops end */
     _Atomic uint32_t next_worker; /* round robin of spawns from outside */
+    _Atomic uint32_t watching;    /* 1 + the index of the worker that watches for fresh fibers
+                                   * that wait too long: steal.h; 0: none */
     _Atomic uint32_t visitors;    /* strangers who use its workers: spawn, mail, lent ops */
     _Atomic uint32_t joining;     /* threads and foreign fibers inside join or detach, or a hold */
     _Atomic uint32_t up;          /* between start and stop: may be held */

@@ -4,9 +4,11 @@
  * Who frees the record: the joiner; when detached, whoever comes last of the end and coir_detach,
  * decided under the record's lock. A record that is still in an inbox is freed by the reader of
  * that inbox (COIR__MAIL_FREE). */
+#include "freshq.h"
 #include "lock.h"
 #include "record.h"
 #include "runtime.h"
+#include "steal.h"
 #include "wait.h"
 
 #include <errno.h>
@@ -79,6 +81,14 @@ static inline void begin(struct coir__fiber *f, struct coir__worker *home, bool 
     coir__fiber_state_set(f, COIR__FRESH);
 }
 
+/* w: the caller. */
+static inline __attribute__((always_inline)) void enqueue(struct coir__worker *w,
+                                                          struct coir__fiber *f)
+{
+    if (__builtin_expect(coir__freshq_push(w, f), 0) && w->rt->config.workers > 1)
+        coir__steal_invite(w);
+}
+
 struct coir__fiber *coir__spawn_plain(struct coir__worker *w, void *(*fn)(void *), void *arg)
 {
     if (atomic_load_explicit(&w->refuses, memory_order_relaxed))
@@ -88,7 +98,7 @@ struct coir__fiber *coir__spawn_plain(struct coir__worker *w, void *(*fn)(void *
         return NULL;
     begin(f, w, true, fn, arg, w->current->deadline_ns, w->rt->config.stack_class, 0);
     coir__count(&w->counters.spawned, 1);
-    coir__runq_push(&w->fresh, f);
+    enqueue(w, f);
     return f;
 }
 
@@ -111,7 +121,7 @@ int coir__spawn(struct coir__runtime *rt, const struct coir__spawn *how, struct 
     count_spawn(rt, w, how->flags & COIR__DETACHED_AT_SPAWN);
     *fiber = f;
     if (home == w)
-        coir__runq_push(&w->fresh, f);
+        enqueue(w, f);
     else
         coir__worker_mail_fiber(f, COIR__MAIL_START);
     return 0;
@@ -120,7 +130,7 @@ int coir__spawn(struct coir__runtime *rt, const struct coir__spawn *how, struct 
 static void handle_mail(struct coir__worker *w, struct coir__fiber *f, uint32_t why)
 {
     if (why & COIR__MAIL_START)
-        coir__runq_push(&w->fresh, f);
+        enqueue(w, f);
     if (why & COIR__MAIL_WAKE)
         coir__wake(f);
     /* After a wake the wait is over, and its stop finds that out. */
@@ -143,6 +153,11 @@ void coir__fiber_mail(struct coir__worker *w, struct coir__fiber *f)
         coir__record_free(w, f);
 }
 
+static __attribute__((noinline)) bool claim_joiner(struct coir__waiter *joiner)
+{
+    return coir__waiter_claim_listed(joiner, 0);
+}
+
 /* ENDED is the last that is written to a record that somebody will join: he may free it at once. */
 void coir__fiber_end(struct coir__worker *w, struct coir__fiber *f)
 {
@@ -155,7 +170,7 @@ void coir__fiber_end(struct coir__worker *w, struct coir__fiber *f)
     bool detached = GET(f->detached);
     struct coir__waiter *joiner = GET(f->joiner);
     if (joiner)
-        claimed = coir__waiter_claim_listed(joiner, 0);
+        claimed = claim_joiner(joiner);
     SET(f->done, true);
     coir__count(detached ? &w->counters.ended_detached : &w->counters.ended, 1);
     if (__builtin_expect(shared, 0))

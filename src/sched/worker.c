@@ -7,9 +7,11 @@
  * Sleep and kick: the worker sets `sleeping`, fences, looks at the inbox once more, and waits.
  * Whoever brings something writes it, fences, and kicks if it can change `sleeping` from 1 to 0.
  * One of the two sees the other. */
+#include "freshq.h"
 #include "runtime.h"
 #include "sanitize.h"
 #include "stack.h"
+#include "steal.h"
 #include "wait.h"
 
 #include <sys/syscall.h>
@@ -124,7 +126,7 @@ static bool must_look(struct coir__worker *w, uint32_t phase)
 {
     struct coir__runtime *rt = w->rt;
     return inbox_full(w) || atomic_load_explicit(&rt->stopping, memory_order_relaxed) ||
-           coir__runtime_phase(rt) != phase ||
+           coir__runtime_phase(rt) != phase || coir__steal_must_look(w) ||
            (w->index == 0 && phase == 1 && coir__runtime_quiet(rt, false));
 }
 
@@ -184,10 +186,29 @@ static void take_stock(struct coir__worker *w, int64_t now_ns)
         w->trim_ns = coir__stack_trim(w, now_ns);
 }
 
+static bool has_work(struct coir__worker *w)
+{
+    return coir__runq_len(&w->ready) || (coir__freshq_len(w) && !w->starved);
+}
+
+static void work(struct coir__worker *w, int64_t now_ns)
+{
+    if (w->rt->config.workers > 1) {
+        coir__steal_when_busy(w);
+        coir__place_review(w, now_ns);
+    }
+    w->rt->config.engine->wait(w, 0);
+}
+
+static void idle(struct coir__worker *w, int64_t now_ns, uint32_t phase)
+{
+    int64_t look_ns = w->rt->config.workers > 1 ? coir__steal_when_idle(w, now_ns) : COIR__NEVER;
+    sleep_until(w, has_work(w) ? 0 : earlier(look_ns, next_event(w, now_ns)), phase);
+}
+
 void coir__worker_loop(struct coir__worker *w)
 {
     struct coir__runtime *rt = w->rt;
-    const struct coir__engine *engine = rt->config.engine;
     coir__san_loop_begin(w);
     for (;;) {
         w->tick++;
@@ -199,10 +220,10 @@ void coir__worker_loop(struct coir__worker *w)
             coir__runtime_wind_down(rt, w, now_ns);
         if (atomic_load_explicit(&rt->stopping, memory_order_acquire))
             break;
-        if (coir__runq_len(&w->ready) || (coir__runq_len(&w->fresh) && !w->starved))
-            engine->wait(w, 0);
+        if (has_work(w))
+            work(w, now_ns);
         else
-            sleep_until(w, next_event(w, now_ns), phase);
+            idle(w, now_ns, phase);
         coir__run_fibers(w);
     }
 }

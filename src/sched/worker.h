@@ -44,16 +44,33 @@ enum {
     COIR__REFUSES_ENDING = 2,   /* the runtime drains: EAGAIN */
 };
 
+/* What a worker knows about the others: steal.c. Its own, but for the last. */
+struct coir__steal {
+    int64_t look_ns;          /* it watches: when to look at the others' queues next */
+    int64_t period_ns;        /* between two looks */
+    int64_t seen_ns;          /* when something was last waiting there */
+    int64_t stole_ns;         /* when it last stole, until it is known whether that was worth it */
+    int64_t review_ns;        /* when to compare loads next */
+    int64_t review_period_ns; /* between two comparisons */
+    int32_t excess;           /* by how much its load was too high at the last one; 0: it was not */
+    uint32_t placed;          /* so many were sent away since */
+    uint32_t reviewed_head;   /* its fresh.q.head then */
+    struct coir__worker *place_to;
+    uint32_t looks;     /* counts the looks of this watch */
+    uint32_t seen_head; /* of its queue, at the watcher's last look; the watcher's */
+};
+
 struct coir__slot;
 
 struct coir__worker {
     struct coir__worker *self; /* where the GS base of the freestanding build points: see arch */
     /* The owner's, at every switch. */
     struct coir__fiber *current;
-    struct coir__fiber *_Atomic holding; /* sched/lock.h; read by others */
-    int32_t budget;                      /* fibers that may still run in this tick */
-    uint32_t round_left;                 /* fibers still to take from the queue whose turn it is */
-    struct coir__runq *turn;
+    void *_Atomic holding;           /* sched/lock.h, freshq.h; read by others */
+    int32_t budget;                  /* fibers that may still run in this tick */
+    uint32_t ready_left, fresh_left; /* still to take from the queue whose turn it is */
+    bool fresh_turn;
+    uint32_t place_left;   /* fresh fibers still to be sent to place_to: steal.c */
     void (*after)(void *); /* park.h: what the next stack has to do first */
     void *after_arg;
     struct coir__unwinder *unwinder; /* this thread's, or NULL */
@@ -85,7 +102,13 @@ struct coir__worker {
     bool saw_draining;       /* and has cancelled what was left */
     struct coir__fiber loop; /* the loop itself, as something to switch to */
     struct coir__runq ready; /* started fibers, at home here */
-    struct coir__runq fresh; /* not yet started */
+    struct {
+        _Atomic uint32_t asked;  /* a thief wants some */
+        _Atomic uint32_t strays; /* of those taken off, the ones that were not started here */
+        _Atomic uint8_t lock;
+        struct coir__runq q; /* not yet started: freshq.h */
+    } fresh;
+    struct coir__steal steal;
     struct coir__counters counters;
 
     /* Everybody's. */

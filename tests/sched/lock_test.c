@@ -130,7 +130,8 @@ static void workers_exclude_each_other(void **state)
     struct arena a = { .rounds = test_scaled(300, 10) };
     assert_int_equal(fiber_test_run(4, with_fibers, &a), 0);
     assert_int_equal(a.wrong, 0);
-    assert_int_equal(a.biased, coir__lock_biased ? a.rounds : 0);
+    /* The others may be stealing the target meanwhile. */
+    assert_true(coir__lock_biased ? a.biased > 0 : a.biased == 0);
 }
 
 /* A fiber that begins away from its spawner has a joiner on another worker from the start. */

@@ -188,6 +188,8 @@ static void *run_owners(void *arg)
                                .stack_class = -1,
                                .deadline_ns = COIR__NEVER };
     void *handles[FIBERS];
+    /* Their blocks name this worker: nobody may steal them. */
+    atomic_store(&w->rt->watching, UINT32_MAX);
     for (int i = 0; i < FIBERS; i++) {
         struct coir__fiber *f;
         owners[i].number = i;

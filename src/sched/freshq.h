@@ -1,0 +1,59 @@
+/* sched/freshq.h - one worker's fresh fibers, which others may steal.
+ * SPDX-License-Identifier: MIT
+ *
+ * The owner pushes and pops all the time, a thief comes seldom: so the owner takes no locked
+ * instruction, as in sched/lock.h.
+ * Owner    says that it is `holding` the queue, then looks whether a thief has asked; if not, it is
+ *          in. If so, it lets go and takes `lock`.
+ * Thief    takes `lock`, asks, has a barrier put into every running thread, and waits while the
+ *          owner is holding the queue. When he has what he wants he asks no more, and unlocks.
+ * Without membarrier(2) `asked` is always set. */
+#ifndef COIR_SCHED_FRESHQ_H
+#define COIR_SCHED_FRESHQ_H
+
+#include "worker.h"
+
+/* For the two below, when a thief has asked. */
+COIR_HIDDEN bool coir__freshq_push_slowly(struct coir__worker *w, struct coir__fiber *f);
+COIR_HIDDEN struct coir__fiber *coir__freshq_pop_slowly(struct coir__worker *w);
+
+/* w, the calling worker, has its queue, unless a thief has asked. */
+static inline bool coir__freshq_enter(struct coir__worker *w)
+{
+    atomic_store_explicit(&w->holding, &w->fresh, memory_order_relaxed);
+    atomic_signal_fence(memory_order_seq_cst); /* pairs with the barrier in lock_queue(): steal.c */
+    return __builtin_expect(!atomic_load_explicit(&w->fresh.asked, memory_order_acquire), 1);
+}
+
+static inline void coir__freshq_leave(struct coir__worker *w)
+{
+    atomic_store_explicit(&w->holding, NULL, memory_order_release);
+}
+
+/* True: it was empty. w: the caller. */
+static inline bool coir__freshq_push(struct coir__worker *w, struct coir__fiber *f)
+{
+    if (!coir__freshq_enter(w))
+        return coir__freshq_push_slowly(w, f);
+    bool empty = !coir__runq_push(&w->fresh.q, f);
+    coir__freshq_leave(w);
+    return empty;
+}
+
+/* The oldest, or NULL. w: the caller. */
+static inline struct coir__fiber *coir__freshq_pop(struct coir__worker *w)
+{
+    if (!coir__freshq_enter(w))
+        return coir__freshq_pop_slowly(w);
+    struct coir__fiber *f = coir__runq_pop(&w->fresh.q);
+    coir__freshq_leave(w);
+    return f;
+}
+
+/* How many wait there. Anybody; exact for the owner only, and only until a thief comes. */
+static inline uint32_t coir__freshq_len(const struct coir__worker *w)
+{
+    return coir__runq_len(&w->fresh.q);
+}
+
+#endif

@@ -1,0 +1,317 @@
+/* sched/steal.c - stealing fresh fibers, and placing them.
+ * SPDX-License-Identifier: MIT
+ *
+ * A record's lock is biased to its home (lock.h), and its mail goes there: both have to be settled
+ * before the home changes. Mail is sent under the record's lock; who has that lock and finds no mail
+ * may change the home. A fiber with mail stays. */
+#include "steal.h"
+
+#include "freshq.h"
+#include "lock.h"
+#include "runtime.h"
+
+enum {
+    BATCH_MAX = 256,             /* stolen at once */
+    PERIOD_MIN_NS = 50 * 1000,   /* between two looks of the watcher, at first */
+    PERIOD_MAX_NS = 1000 * 1000, /* and at last */
+    WATCH_NS = 10 * 1000 * 1000, /* it watches for so long when there is nothing */
+    WAIT_MAX_NS = 500 * 1000,    /* a queue that takes longer is worth stealing from */
+    WORTH_NS = 50 * 1000,        /* a catch that kept the thief busy for so long was worth it */
+    REVIEW_MIN_NS = 1000 * 1000, /* between two comparisons of loads, while placing helps */
+    PLACED_MAX = 64,             /* between two comparisons */
+    EXCESS_MIN = 8,              /* started fibers more than another has, */
+    EXCESS_SHARE = 16            /* and this part of both together: an uneven load */
+};
+static const int64_t REVIEW_MAX_NS = 1000 * 1000 * 1000;
+
+__attribute__((noinline)) bool coir__freshq_push_slowly(struct coir__worker *w,
+                                                        struct coir__fiber *f)
+{
+    coir__freshq_leave(w);
+    coir__spin_lock(&w->fresh.lock);
+    bool empty = !coir__runq_push(&w->fresh.q, f);
+    coir__spin_unlock(&w->fresh.lock);
+    return empty;
+}
+
+__attribute__((noinline)) struct coir__fiber *coir__freshq_pop_slowly(struct coir__worker *w)
+{
+    coir__freshq_leave(w);
+    coir__spin_lock(&w->fresh.lock);
+    struct coir__fiber *f = coir__runq_pop(&w->fresh.q);
+    coir__spin_unlock(&w->fresh.lock);
+    return f;
+}
+
+static bool watches(struct coir__worker *w)
+{
+    return atomic_load_explicit(&w->rt->watching, memory_order_relaxed) == w->index + 1;
+}
+
+static bool begin_watch(struct coir__worker *w)
+{
+    uint32_t none = 0;
+    return atomic_compare_exchange_strong_explicit(&w->rt->watching, &none, w->index + 1,
+                                                   memory_order_acq_rel, memory_order_relaxed);
+}
+
+static void end_watch(struct coir__worker *w)
+{
+    w->steal.looks = 0;
+    w->steal.look_ns = 0;
+    atomic_store_explicit(&w->rt->watching, 0, memory_order_release);
+}
+
+/* Make a sleeping worker the watcher. The queue was written before; whoever is about to sleep sets
+ * `sleeping` and looks at the queues then. */
+static void appoint(struct coir__worker *w)
+{
+    struct coir__runtime *rt = w->rt;
+    atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in sleep_until(): worker.c */
+    for (unsigned i = 1; i < rt->config.workers; i++) {
+        struct coir__worker *v = &rt->workers[(w->index + i) % rt->config.workers];
+        if (!atomic_load_explicit(&v->sleeping, memory_order_relaxed))
+            continue;
+        if (begin_watch(v)) /* in its name */
+            coir__worker_kick(v);
+        return;
+    }
+}
+
+void coir__steal_invite(struct coir__worker *w)
+{
+    if (!atomic_load_explicit(&w->rt->watching, memory_order_relaxed))
+        appoint(w);
+}
+
+/* Fresh fibers wait on a worker other than w. */
+static bool some_wait(const struct coir__worker *w)
+{
+    const struct coir__runtime *rt = w->rt;
+    for (unsigned i = 0; i < rt->config.workers; i++)
+        if (i != w->index && coir__freshq_len(&rt->workers[i]))
+            return true;
+    return false;
+}
+
+bool coir__steal_must_look(struct coir__worker *w)
+{
+    return w->rt->config.workers > 1 &&
+           !atomic_load_explicit(&w->rt->watching, memory_order_relaxed) && some_wait(w);
+}
+
+void coir__steal_when_busy(struct coir__worker *w)
+{
+    if (__builtin_expect(!watches(w), 1))
+        return;
+    end_watch(w);
+    if (some_wait(w))
+        appoint(w);
+}
+
+static void lock_queue(struct coir__worker *victim)
+{
+    uint32_t turns = 0;
+    coir__spin_lock(&victim->fresh.lock);
+    if (!atomic_exchange(&victim->fresh.asked, 1))
+        coir__barrier_everywhere(); /* pairs with the fence in coir__freshq_enter() */
+    while (atomic_load_explicit(&victim->holding, memory_order_acquire) == &victim->fresh)
+        coir__spin(&turns);
+}
+
+static void unlock_queue(struct coir__worker *victim)
+{
+    bool biased = atomic_load_explicit(&coir__lock_biased, memory_order_relaxed);
+    atomic_store_explicit(&victim->fresh.asked, !biased, memory_order_release);
+    coir__spin_unlock(&victim->fresh.lock);
+}
+
+static void count_strays(struct coir__worker *w, uint32_t n)
+{
+    coir__runq_set(&w->fresh.strays, coir__runq_get(&w->fresh.strays) + n);
+}
+
+/* Take up to half of the victim's queue, the oldest. */
+static uint32_t take(struct coir__worker *victim, struct coir__fiber **batch)
+{
+    struct coir__runq *q = &victim->fresh.q;
+    uint32_t n = 0;
+    lock_queue(victim);
+    uint32_t wanted = (coir__runq_len(q) + 1) / 2;
+    for (; n < wanted && n < BATCH_MAX; n++)
+        batch[n] = coir__runq_pop(q);
+    count_strays(victim, n);
+    unlock_queue(victim);
+    return n;
+}
+
+static void give_back(struct coir__worker *victim, struct coir__fiber **batch, uint32_t n)
+{
+    lock_queue(victim);
+    for (uint32_t i = 0; i < n; i++)
+        coir__runq_push(&victim->fresh.q, batch[i]);
+    unlock_queue(victim);
+    coir__worker_kick(victim);
+}
+
+/* f, which is in no queue, goes from one worker to another. Its lock is biased to nobody. */
+static bool change_home(struct coir__fiber *f, struct coir__worker *from, struct coir__worker *to)
+{
+    uint32_t turns = 0;
+    coir__spin_lock(&f->lock);
+    while (atomic_load_explicit(&from->holding, memory_order_acquire) == f)
+        coir__spin(&turns);
+    bool free = !atomic_load_explicit(&f->mail, memory_order_acquire);
+    if (free)
+        __atomic_store_n(&f->home, to, __ATOMIC_RELAXED);
+    coir__spin_unlock(&f->lock);
+    return free;
+}
+
+static uint32_t steal_from(struct coir__worker *w, struct coir__worker *victim)
+{
+    struct coir__fiber *batch[BATCH_MAX];
+    uint32_t taken = take(victim, batch), stolen = 0, stay = 0;
+    coir__fibers_unbias(batch, taken);
+    for (uint32_t i = 0; i < taken; i++)
+        if (change_home(batch[i], victim, w)) {
+            coir__freshq_push(w, batch[i]);
+            stolen++;
+        } else {
+            batch[stay++] = batch[i];
+        }
+    if (stay)
+        give_back(victim, batch, stay);
+    coir__count(&w->counters.steals, stolen);
+    return stolen;
+}
+
+/* A look at a queue: would what waits there wait too long? pace: how many were started since the
+ * last look. */
+static bool waits_long(struct coir__worker *v, int64_t since_ns, bool first_look)
+{
+    uint32_t head = coir__runq_get(&v->fresh.q.head), pace = head - v->steal.seen_head;
+    uint64_t len = coir__freshq_len(v);
+    v->steal.seen_head = head;
+    if (first_look || !len)
+        return false;
+    return !pace || len * (uint64_t)since_ns > (uint64_t)WAIT_MAX_NS * pace;
+}
+
+/* How many were stolen. at_once: the last catch was worth it. */
+static uint32_t look(struct coir__worker *w, int64_t now_ns, bool at_once)
+{
+    struct coir__runtime *rt = w->rt;
+    bool first = w->steal.looks++ == 0;
+    for (unsigned i = 1; i < rt->config.workers; i++) {
+        struct coir__worker *v = &rt->workers[(w->index + i) % rt->config.workers];
+        uint32_t stolen = 0;
+        if (coir__freshq_len(v))
+            w->steal.seen_ns = now_ns;
+        if (waits_long(v, w->steal.period_ns, first) || (at_once && coir__freshq_len(v)))
+            stolen = steal_from(w, v);
+        if (stolen)
+            return stolen;
+    }
+    return 0;
+}
+
+/* Nothing has waited for a while. Whoever queues a fresh fiber from now on finds no watcher; what
+ * was queued before is seen here. */
+static bool may_leave(struct coir__worker *w)
+{
+    end_watch(w);
+    coir__barrier_everywhere(); /* instead of a fence in coir__steal_invite() */
+    return !some_wait(w) || !begin_watch(w);
+}
+
+int64_t coir__steal_when_idle(struct coir__worker *w, int64_t now_ns)
+{
+    struct coir__steal *s = &w->steal;
+    if (w->starved) /* it could not start what it stole */
+        return watches(w) ? now_ns + PERIOD_MAX_NS : COIR__NEVER;
+    if (!watches(w) && (!some_wait(w) || !begin_watch(w)))
+        return COIR__NEVER;
+    bool at_once = s->stole_ns && now_ns - s->stole_ns >= WORTH_NS;
+    if (s->looks == 0) { /* the watch begins */
+        s->period_ns =
+            at_once || !s->stole_ns || s->period_ns < PERIOD_MIN_NS ? PERIOD_MIN_NS : s->period_ns;
+        s->seen_ns = now_ns;
+        s->look_ns = now_ns;
+    }
+    s->stole_ns = 0;
+    if (now_ns < s->look_ns && !at_once)
+        return s->look_ns;
+    if (look(w, now_ns, at_once)) {
+        s->stole_ns = now_ns;
+        end_watch(w);
+        appoint(w); /* the next one, if what was stolen is too much for one */
+        return 0;
+    }
+    if (now_ns - s->seen_ns >= WATCH_NS && may_leave(w))
+        return COIR__NEVER;
+    if (s->looks > 2 && s->period_ns < PERIOD_MAX_NS)
+        s->period_ns *= 2;
+    return s->look_ns = now_ns + s->period_ns;
+}
+
+/* Started and not ended. */
+static int32_t load_of(const struct coir__worker *w)
+{
+    uint64_t ended = atomic_load_explicit(&w->counters.ended, memory_order_relaxed) +
+                     atomic_load_explicit(&w->counters.ended_detached, memory_order_relaxed);
+    return (int32_t)(coir__runq_get(&w->fresh.q.head) - coir__runq_get(&w->fresh.strays) -
+                     (uint32_t)ended);
+}
+
+static struct coir__worker *least_loaded(struct coir__worker *w, int32_t *load)
+{
+    struct coir__runtime *rt = w->rt;
+    struct coir__worker *least = w;
+    *load = load_of(w);
+    for (unsigned i = 1; i < rt->config.workers; i++) {
+        struct coir__worker *v = &rt->workers[(w->index + i) % rt->config.workers];
+        int32_t theirs = load_of(v);
+        if (theirs < *load) {
+            *load = theirs;
+            least = v;
+        }
+    }
+    return least;
+}
+
+void coir__place_review(struct coir__worker *w, int64_t now_ns)
+{
+    struct coir__steal *s = &w->steal;
+    uint32_t head = coir__runq_get(&w->fresh.q.head);
+    if (now_ns < s->review_ns || head == s->reviewed_head)
+        return;
+    int32_t theirs, mine = load_of(w), before = s->excess;
+    s->place_to = least_loaded(w, &theirs);
+    s->excess = mine - theirs > EXCESS_MIN + (mine + theirs) / EXCESS_SHARE ? mine - theirs : 0;
+    /* Those that were placed have ended already, or as many others have come: it does not help. */
+    bool helped = !s->placed || s->excess + (int32_t)s->placed <= before;
+    s->review_period_ns = helped || !s->excess ? REVIEW_MIN_NS : 2 * s->review_period_ns;
+    if (s->review_period_ns > REVIEW_MAX_NS)
+        s->review_period_ns = REVIEW_MAX_NS;
+    s->review_ns = now_ns + s->review_period_ns;
+    s->reviewed_head = head;
+    s->placed = 0;
+    w->place_left = 0;
+    if (before && s->excess) { /* it was so before, too: it is no burst */
+        uint32_t half = (uint32_t)s->excess / 2;
+        w->place_left = half < PLACED_MAX ? half : PLACED_MAX;
+    }
+}
+
+bool coir__place_away(struct coir__worker *w, struct coir__fiber *f)
+{
+    w->place_left--;
+    coir__fiber_unbias_at_home(f);
+    if (!change_home(f, w, w->steal.place_to))
+        return false;
+    w->steal.placed++;
+    count_strays(w, 1);
+    coir__worker_mail_fiber(f, COIR__MAIL_START);
+    return true;
+}
