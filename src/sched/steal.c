@@ -2,8 +2,8 @@
  * SPDX-License-Identifier: MIT
  *
  * A record's lock is biased to its home (lock.h), and its mail goes there: both have to be settled
- * before the home changes. Mail is sent under the record's lock; who has that lock and finds no mail
- * may change the home. A fiber with mail stays. */
+ * before the home changes. Mail is sent under the record's lock; who has that lock and finds no
+ * mail may change the home. A fiber with mail stays. */
 #include "steal.h"
 
 #include "freshq.h"

@@ -1,11 +1,12 @@
 /* sched/steal.h - which worker a fresh fiber runs on. Started ones stay where they are.
  * SPDX-License-Identifier: MIT
  *
- * Stealing   is late: fibers that talk to each other are better off together, and one worker starts
- *            thousands of them in the time it takes to wake another. So an idle worker only watches,
- *            at intervals, and steals half of a queue when nothing has been started there since, or
- *            when what waits there will take long at the pace that it sees. One worker watches at a
- *            time. A thief that found its catch not worth the trouble waits longer next time.
+ * Stealing   is late: fibers that talk to each other are better off together, and one worker
+ *            starts thousands of them in the time it takes to wake another. So an idle worker only
+ *            watches, at intervals, and steals half of a queue when nothing has been started there
+ *            since, or when what waits there will take long at the pace that it sees. One worker
+ *            watches at a time. A thief that found its catch not worth the trouble waits longer
+ *            next time.
  * Watching   begins when a fresh fiber is queued where none was, and a worker sleeps
  *            (coir__steal_invite), or when a worker that becomes idle finds some waiting. It ends
  *            when nothing has waited for a while: an idle program does not wake up.

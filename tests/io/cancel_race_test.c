@@ -38,17 +38,16 @@ struct race {
     int ends[2];
     int rounds;
     size_t sent, received, wrong;
-    int stops;
-    _Atomic int fed;
+    _Atomic int stops, fed;
     struct random random;
 };
 
-/* Feed the pattern, byte by byte, until all is sent. */
+/* Feed the pattern, byte by byte, until all is sent, and at least one reader was stopped. */
 static void *feed(void *arg)
 {
     struct race *r = arg;
     struct random random = { 77 };
-    while (r->sent < (size_t)r->rounds) {
+    while (r->sent < (size_t)r->rounds || !atomic_load(&r->stops)) {
         unsigned char c = pattern(r->sent);
         EXPECT_EQ(coir_write(r->ends[1], &c, 1), 1);
         r->sent++;
