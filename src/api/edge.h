@@ -22,7 +22,8 @@ static inline long coir__edge(long result)
 /* What a plain thread has of a fiber's state. */
 struct coir__thread {
     int64_t deadline_ns;
-    uint32_t id; /* 0: not known yet */
+    struct coir__values *values; /* of keys; NULL: none */
+    uint32_t id;                 /* 0: not known yet */
 };
 COIR_HIDDEN extern _Thread_local struct coir__thread coir__thread;
 

@@ -29,6 +29,7 @@ struct coir__worker;
 struct coir__runtime;
 struct coir__waiter;
 struct coir__stack;
+struct coir__values;
 
 enum coir__state {
     COIR__FREE,
@@ -108,7 +109,8 @@ struct coir__fiber {
     uint8_t stack_class;       /* sched/stack.h */
     uint8_t flags;             /* enum coir__flag; constant after spawn */
     uint8_t shields;           /* COIR_SHIELD blocks it is in; the fiber itself */
-    uint8_t reserved[3];
+    bool has_values;           /* more.values is not NULL; the fiber itself */
+    uint8_t reserved[2];
     _Atomic uint32_t ident; /* the generation, which grows with each use and is never 0 in use; and
                              * above it COIR__ASKED, COIR__REVOKED */
 } __attribute__((aligned(COIR__CACHE_LINE)));
@@ -120,6 +122,7 @@ struct coir__fiber_more {
     struct coir__waiter *wait;   /* PARKED in a wait that can be stopped: it. Home worker only */
     uintptr_t mail_next;         /* in an inbox: the word that was there before */
     uintptr_t thread_pointer;    /* with COIR__OWNS_TP */
+    struct coir__values *values; /* of keys: the host's. NULL but in a fiber that has started */
     int32_t error;               /* ENDED, result COIR__FAILED: the errno */
     char name[COIR__NAME_BYTES]; /* with COIR__NAMED */
 } __attribute__((aligned(COIR__CACHE_LINE)));

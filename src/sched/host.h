@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 
+struct coir__fiber;
 struct coir__runtime;
 struct coir__worker;
 
@@ -46,6 +47,9 @@ COIR_HIDDEN int64_t coir__host_thread_deadline(void);
 
 /* The calling thread's id, as gettid(2). */
 COIR_HIDDEN uint32_t coir__host_thread_id(void);
+
+/* f, the calling fiber, which has_values, is about to end: destroy them. May park. */
+COIR_HIDDEN void coir__host_fiber_values_end(struct coir__fiber *f);
 
 /* The program has made a mistake, in a debug build: say what, and abort. */
 COIR_HIDDEN _Noreturn void coir__host_misuse(const char *what);

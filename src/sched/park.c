@@ -324,6 +324,8 @@ COIR__UNSANITIZED void coir__fiber_main(void)
         w = coir__worker_self();
         if (result == COIR__FAILED)
             coir__fiber_more(f)->error = coir__host_errno() > 0 ? coir__host_errno() : EIO;
+        if (__builtin_expect(f->has_values, 0))
+            coir__host_fiber_values_end(f);
 
         struct coir__fiber *next = next_here(w, f);
         if (!next) {

@@ -7,9 +7,7 @@ static bool take_or_enter(struct coir__mutex *m, struct coir__wait *w, uint64_t 
 {
     uint64_t owner = coir__owner_of(&w->waiter);
     *value = coir__word_lock(&m->word);
-    COIR__MISUSE_IF(*value & COIR__MUTEX_TAKEN &&
-                        (*value & ~(uint64_t)(COIR__MUTEX_TAKEN | COIR__MUTEX_WAITERS)) == owner,
-                    "coir_mutex_lock: the caller has it already");
+    COIR__MISUSE_IF(coir__mutex_owner(m) == owner, "coir_mutex_lock: the caller has it already");
     if (!(*value & COIR__MUTEX_TAKEN)) {
         coir__word_unlock(&m->word, owner | COIR__MUTEX_TAKEN);
         return true;
@@ -63,15 +61,13 @@ static struct coir__wait_entry *next_owner(struct coir__mutex *m)
     return e;
 }
 
-__attribute__((noinline)) void coir__mutex_unlock_slowly(struct coir__mutex *m)
+__attribute__((noinline)) void coir__mutex_unlock_slowly(struct coir__mutex *m, uint64_t owner)
 {
-    uint64_t value = coir__word_lock(&m->word);
-    COIR__MISUSE_IF(!(value & COIR__MUTEX_TAKEN) ||
-                        (value & ~(uint64_t)(COIR__MUTEX_TAKEN | COIR__MUTEX_WAITERS)) !=
-                            coir__owner_self(),
+    COIR__MISUSE_IF(coir__mutex_owner(m) != owner,
                     "coir_mutex_unlock: the caller does not have it");
+    coir__word_lock(&m->word);
     struct coir__wait_entry *e = next_owner(m);
-    value = 0;
+    uint64_t value = 0;
     if (e)
         value =
             coir__owner_of(e->waiter) | COIR__MUTEX_TAKEN | (m->waiters ? COIR__MUTEX_WAITERS : 0);

@@ -32,10 +32,19 @@ static inline uint64_t coir__mutex_owner(const struct coir__mutex *m)
     return value & COIR__MUTEX_TAKEN ? value & ~bits : 0;
 }
 
+/* The same for trylock: false only when somebody has it. */
+static inline bool coir__mutex_trytake(struct coir__mutex *m, uint64_t owner)
+{
+    while (!coir__mutex_take(m, owner))
+        if (coir__word_settled(&m->word, COIR__WORD_BUSY) != 0)
+            return false;
+    return true;
+}
+
 /* The paths that have to wait, or to wake. timedlock: 0, -ETIMEDOUT, -ECANCELED. */
 COIR_HIDDEN void coir__mutex_lock_slowly(struct coir__mutex *m);
 COIR_HIDDEN int coir__mutex_timedlock_slowly(struct coir__mutex *m, int64_t deadline_ns);
-COIR_HIDDEN void coir__mutex_unlock_slowly(struct coir__mutex *m);
+COIR_HIDDEN void coir__mutex_unlock_slowly(struct coir__mutex *m, uint64_t owner);
 
 static inline void coir__mutex_lock(struct coir__mutex *m)
 {
@@ -43,13 +52,19 @@ static inline void coir__mutex_lock(struct coir__mutex *m)
         coir__mutex_lock_slowly(m);
 }
 
-static inline void coir__mutex_unlock(struct coir__mutex *m)
+/* By its owner, or, in the after-hook of the owner's park, for it. */
+static inline void coir__mutex_unlock_for(struct coir__mutex *m, uint64_t owner)
 {
-    uint64_t word = coir__owner_self() | COIR__MUTEX_TAKEN;
+    uint64_t word = owner | COIR__MUTEX_TAKEN;
     if (__builtin_expect(!atomic_compare_exchange_strong_explicit(
                              &m->word, &word, 0, memory_order_release, memory_order_relaxed),
                          0))
-        coir__mutex_unlock_slowly(m);
+        coir__mutex_unlock_slowly(m, owner);
+}
+
+static inline void coir__mutex_unlock(struct coir__mutex *m)
+{
+    coir__mutex_unlock_for(m, coir__owner_self());
 }
 
 /* For cond.c: the mutex for a waiter that was claimed with outcome 0. True: it has it, and is to be

@@ -19,18 +19,28 @@
 
 enum { COIR__WORD_BUSY = 1 };
 
-/* Have the word: its value, without the bit. */
-COIR_HIDDEN uint64_t coir__word_lock_slowly(_Atomic uint64_t *word);
+COIR_HIDDEN uint64_t coir__word_lock_slowly(_Atomic uint64_t *word, uint64_t busy);
+
+/* Have the word: its value, without the bit. For a word whose lowest bit is needed otherwise: by
+ * another bit. */
+static inline uint64_t coir__word_lock_by(_Atomic uint64_t *word, uint64_t busy)
+{
+    uint64_t value = atomic_load_explicit(word, memory_order_relaxed);
+    if (!(value & busy) &&
+        atomic_compare_exchange_weak_explicit(word, &value, value | busy, memory_order_acquire,
+                                              memory_order_relaxed))
+        return value;
+    return coir__word_lock_slowly(word, busy);
+}
 
 static inline uint64_t coir__word_lock(_Atomic uint64_t *word)
 {
-    uint64_t value = atomic_load_explicit(word, memory_order_relaxed);
-    if (!(value & COIR__WORD_BUSY) &&
-        atomic_compare_exchange_weak_explicit(word, &value, value | COIR__WORD_BUSY,
-                                              memory_order_acquire, memory_order_relaxed))
-        return value;
-    return coir__word_lock_slowly(word);
+    return coir__word_lock_by(word, COIR__WORD_BUSY);
 }
+
+/* The value of the word at a moment at which nobody had it. For calls that do not wait: what they
+ * say shall be true, and not only that somebody was about to change it. */
+COIR_HIDDEN uint64_t coir__word_settled(_Atomic uint64_t *word, uint64_t busy);
 
 /* The last touch of the object. */
 static inline void coir__word_unlock(_Atomic uint64_t *word, uint64_t value)
@@ -89,8 +99,25 @@ static inline struct coir__wait_entry *coir__wait_list_claim(struct coir__wait_e
     return NULL;
 }
 
-/* Taken off and claimed, to be released together once the word is let go: linked by next. */
-COIR_HIDDEN void coir__wait_release_all(struct coir__wait_entry *first);
+/* Several that were taken off and claimed, the oldest first, linked by next: to be released
+ * together once the word is let go. */
+struct coir__wait_chain {
+    struct coir__wait_entry *first, *last; /* NULL: none */
+};
+
+static inline void coir__wait_chain_add(struct coir__wait_chain *chain, struct coir__wait_entry *e)
+{
+    e->next = NULL;
+    if (chain->first)
+        chain->last->next = e;
+    else
+        chain->first = e;
+    chain->last = e;
+}
+
+/* As coir__wait_list_claim, all of them. */
+COIR_HIDDEN struct coir__wait_chain coir__wait_list_claim_all(struct coir__wait_entry **list);
+COIR_HIDDEN void coir__wait_release_all(struct coir__wait_chain chain);
 
 /* One caller's wait for one object. */
 struct coir__wait {
@@ -99,6 +126,12 @@ struct coir__wait {
     _Atomic uint64_t *word;        /* the word that the caller has, */
     uint64_t value;                /* and lets go with this value once it is parked */
 };
+
+/* The wait that an entry of its list belongs to. */
+static inline struct coir__wait *coir__wait_of(struct coir__wait_entry *e)
+{
+    return (struct coir__wait *)e->waiter;
+}
 
 /* Prepare the caller's wait for on, whose word is not taken yet, or is. */
 static inline void coir__wait_init(struct coir__wait *w, const void *on)
