@@ -50,6 +50,9 @@ static inline struct coir__fiber *coir__freshq_pop(struct coir__worker *w)
     return f;
 }
 
+/* Send a fresh fiber that is in no queue to its home, another worker. */
+COIR_HIDDEN void coir__freshq_send(struct coir__fiber *f);
+
 /* How many wait there. Anybody; exact for the owner only, and only until a thief comes. */
 static inline uint32_t coir__freshq_len(const struct coir__worker *w)
 {

@@ -123,14 +123,16 @@ int coir__spawn(struct coir__runtime *rt, const struct coir__spawn *how, struct 
     if (home == w)
         enqueue(w, f);
     else
-        coir__worker_mail_fiber(f, COIR__MAIL_START);
+        coir__freshq_send(f);
     return 0;
 }
 
 static void handle_mail(struct coir__worker *w, struct coir__fiber *f, uint32_t why)
 {
-    if (why & COIR__MAIL_START)
+    if (why & COIR__MAIL_START) {
+        atomic_fetch_sub_explicit(&w->fresh.coming, 1, memory_order_relaxed);
         enqueue(w, f);
+    }
     if (why & COIR__MAIL_WAKE)
         coir__wake(f);
     /* After a wake the wait is over, and its stop finds that out. */

@@ -43,6 +43,12 @@ __attribute__((noinline)) struct coir__fiber *coir__freshq_pop_slowly(struct coi
     return f;
 }
 
+void coir__freshq_send(struct coir__fiber *f)
+{
+    atomic_fetch_add_explicit(&f->home->fresh.coming, 1, memory_order_relaxed);
+    coir__worker_mail_fiber(f, COIR__MAIL_START);
+}
+
 static bool watches(struct coir__worker *w)
 {
     return atomic_load_explicit(&w->rt->watching, memory_order_relaxed) == w->index + 1;
@@ -255,8 +261,8 @@ int64_t coir__steal_when_idle(struct coir__worker *w, int64_t now_ns)
     return s->look_ns = now_ns + s->period_ns;
 }
 
-/* Started and not ended. */
-static int32_t load_of(const struct coir__worker *w)
+/* Started and not ended, as far as w knows. */
+static int32_t started_on(const struct coir__worker *w)
 {
     uint64_t ended = atomic_load_explicit(&w->counters.ended, memory_order_relaxed) +
                      atomic_load_explicit(&w->counters.ended_detached, memory_order_relaxed);
@@ -264,20 +270,32 @@ static int32_t load_of(const struct coir__worker *w)
                      (uint32_t)ended);
 }
 
-static struct coir__worker *least_loaded(struct coir__worker *w, int32_t *load)
+/* What another worker has started, or is about to. */
+static int32_t load_of(const struct coir__worker *v)
+{
+    return started_on(v) + (int32_t)(coir__freshq_len(v) + coir__runq_get(&v->fresh.coming));
+}
+
+/* Who has started fewer than w; NULL: nobody. */
+static struct coir__worker *least_loaded(struct coir__worker *w, int32_t mine)
 {
     struct coir__runtime *rt = w->rt;
-    struct coir__worker *least = w;
-    *load = load_of(w);
+    struct coir__worker *least = NULL;
     for (unsigned i = 1; i < rt->config.workers; i++) {
         struct coir__worker *v = &rt->workers[(w->index + i) % rt->config.workers];
         int32_t theirs = load_of(v);
-        if (theirs < *load) {
-            *load = theirs;
+        if (theirs < mine) {
+            mine = theirs;
             least = v;
         }
     }
     return least;
+}
+
+/* Did those that were placed since the last review stay there? */
+static bool placing_helps(const struct coir__steal *s)
+{
+    return !s->placed || load_of(s->place_to) - s->place_to_load >= (int32_t)s->placed / 2;
 }
 
 void coir__place_review(struct coir__worker *w, int64_t now_ns)
@@ -286,20 +304,22 @@ void coir__place_review(struct coir__worker *w, int64_t now_ns)
     uint32_t head = coir__runq_get(&w->fresh.q.head);
     if (now_ns < s->review_ns || head == s->reviewed_head)
         return;
-    int32_t theirs, mine = load_of(w), before = s->excess;
-    s->place_to = least_loaded(w, &theirs);
-    s->excess = mine - theirs > EXCESS_MIN + (mine + theirs) / EXCESS_SHARE ? mine - theirs : 0;
-    /* Those that were placed have ended already, or as many others have come: it does not help. */
-    bool helped = !s->placed || s->excess + (int32_t)s->placed <= before;
-    s->review_period_ns = helped || !s->excess ? REVIEW_MIN_NS : 2 * s->review_period_ns;
+    s->review_period_ns = placing_helps(s) ? REVIEW_MIN_NS : 2 * s->review_period_ns;
     if (s->review_period_ns > REVIEW_MAX_NS)
         s->review_period_ns = REVIEW_MAX_NS;
     s->review_ns = now_ns + s->review_period_ns;
     s->reviewed_head = head;
     s->placed = 0;
     w->place_left = 0;
-    if (before && s->excess) { /* it was so before, too: it is no burst */
-        uint32_t half = (uint32_t)s->excess / 2;
+
+    bool before = s->uneven;
+    int32_t mine = started_on(w);
+    s->place_to = least_loaded(w, mine);
+    s->place_to_load = s->place_to ? load_of(s->place_to) : mine;
+    int32_t excess = mine - s->place_to_load, both = mine + s->place_to_load;
+    s->uneven = excess > EXCESS_MIN + both / EXCESS_SHARE;
+    if (before && s->uneven) { /* it is no burst */
+        uint32_t half = (uint32_t)excess / 2;
         w->place_left = half < PLACED_MAX ? half : PLACED_MAX;
     }
 }
@@ -312,6 +332,6 @@ bool coir__place_away(struct coir__worker *w, struct coir__fiber *f)
         return false;
     w->steal.placed++;
     count_strays(w, 1);
-    coir__worker_mail_fiber(f, COIR__MAIL_START);
+    coir__freshq_send(f);
     return true;
 }

@@ -52,7 +52,8 @@ struct coir__steal {
     int64_t stole_ns;         /* when it last stole, until it is known whether that was worth it */
     int64_t review_ns;        /* when to compare loads next */
     int64_t review_period_ns; /* between two comparisons */
-    int32_t excess;           /* by how much its load was too high at the last one; 0: it was not */
+    bool uneven;              /* its load was too high at the last one */
+    int32_t place_to_load;    /* and place_to's was this */
     uint32_t placed;          /* so many were sent away since */
     uint32_t reviewed_head;   /* its fresh.q.head then */
     struct coir__worker *place_to;
@@ -105,6 +106,7 @@ struct coir__worker {
     struct {
         _Atomic uint32_t asked;  /* a thief wants some */
         _Atomic uint32_t strays; /* of those taken off, the ones that were not started here */
+        _Atomic uint32_t coming; /* on their way here from other workers */
         _Atomic uint8_t lock;
         struct coir__runq q; /* not yet started: freshq.h */
     } fresh;
