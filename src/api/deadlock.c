@@ -17,7 +17,7 @@ struct coir__sight *coir__waits_for(const struct coir__ask *ask, const struct co
         return NULL;
     if (s->why == COIR__WHY_JOIN)
         f = coir__fiber_of(s->on);
-    else if (s->why == COIR__WHY_MUTEX && !(s->owner & COIR__OWNER_THREAD))
+    else if (!(s->owner & COIR__OWNER_THREAD))
         f = (struct coir__fiber *)(uintptr_t)s->owner;
     return f ? coir__ask_find(ask, f) : NULL;
 }

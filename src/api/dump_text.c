@@ -90,6 +90,7 @@ static void add_why(struct coir__text *t, const struct coir__ask *ask, const str
     } else if (why && strchr(why, '%')) {
         size_t words = strcspn(why, "%");
         coir__text_add(t, "%.*s%p%s", (int)words, why, s->on, why + words + 2);
+        add_owner(t, ask, s->owner);
     } else if (why) {
         coir__text_add(t, "%s", why);
     } else {

@@ -2,10 +2,12 @@
  * SPDX-License-Identifier: MIT */
 #include "sight.h"
 
+#include "sched/lock.h"
 #include "sched/memory.h"
 #include "sched/record.h"
 #include "sched/wait.h"
-#include "sync/mutex.h"
+#include "sync/cond.h"
+#include "sync/rwlock.h"
 
 #include <string.h>
 
@@ -46,6 +48,16 @@ static void keep(struct coir__sights *sights, struct coir__sight *sight,
     chunk->used += sight->bytes;
 }
 
+/* It waits for its mutex, whatever happens, until that is its own. */
+static void see_signalled(struct coir__sight *sight, const struct coir__waiter *wait)
+{
+    sight->why = COIR__WHY_MUTEX;
+    sight->on = coir__cond_mutex_of(wait);
+    sight->owner = coir__mutex_owner(sight->on);
+    sight->woken = sight->owner == (uintptr_t)sight->fiber;
+    sight->bounded = false;
+}
+
 /* The waiter is on the stack of a fiber that stays parked, and what it waits for is there as long
  * as its call has not returned. */
 static void see_wait(struct coir__sight *sight, const struct coir__waiter *wait, uint32_t stamp)
@@ -57,18 +69,38 @@ static void see_wait(struct coir__sight *sight, const struct coir__waiter *wait,
     sight->bounded = wait->stop != coir__waiter_go_on &&
                      (sight->why == COIR__WHY_MUTEX || sight->fiber->deadline_ns != COIR__NEVER);
     sight->woken = atomic_load_explicit(&wait->word, memory_order_acquire) != COIR__WAITING;
-    if (sight->why == COIR__WHY_IO)
+    switch ((enum coir__why)sight->why) {
+    case COIR__WHY_IO:
         sight->op = coir__op_view(wait);
-    else if (sight->why == COIR__WHY_MUTEX)
+        break;
+    case COIR__WHY_MUTEX:
         sight->owner = coir__mutex_owner(wait->on);
-    else if (sight->why == COIR__WHY_JOIN)
+        break;
+    case COIR__WHY_RWLOCK_READ:
+    case COIR__WHY_RWLOCK_WRITE:
+        sight->owner = coir__rwlock_writer(wait->on);
+        break;
+    case COIR__WHY_COND:
+        if (sight->woken)
+            see_signalled(sight, wait);
+        break;
+    case COIR__WHY_JOIN:
         sight->on = coir__fiber_handle((struct coir__fiber *)(uintptr_t)wait->on);
+        break;
+    default:
+        break;
+    }
 }
 
-static inline __attribute__((always_inline)) void see_common(struct coir__sight *sight,
-                                                             struct coir__fiber *f)
+/* What is the same for all that live. An ended fiber's record may be freed at any moment: it is
+ * counted; false. */
+static inline __attribute__((always_inline)) bool
+see_common(struct coir__sights *sights, struct coir__sight *sight, struct coir__fiber *f)
 {
     uint8_t state = atomic_load_explicit(&f->state, memory_order_acquire);
+    sights->ended += state == COIR__ENDED;
+    if (state == COIR__FREE || state == COIR__ENDED)
+        return false;
     *sight = (struct coir__sight){
         .state = state & COIR__STATE_MASK,
         .why = state >> COIR__WHY_SHIFT,
@@ -78,50 +110,71 @@ static inline __attribute__((always_inline)) void see_common(struct coir__sight 
         .handle = coir__fiber_handle(f),
     };
     memcpy(sight->name, coir__fiber_name(f), f->flags & COIR__NAMED ? COIR__NAME_BYTES : 1);
+    return true;
 }
 
 static void keep_running(struct coir__sights *sights, struct coir__fiber *f)
 {
     struct coir__sight sight;
-    see_common(&sight, f);
-    sight.state = COIR__RUNNING;
     sights->running = f;
+    if (!see_common(sights, &sight, f))
+        return;
+    sight.state = COIR__RUNNING;
     keep(sights, &sight, &sights->interrupted_at);
 }
 
+static void see_fresh(struct coir__sights *sights, struct coir__fiber *f)
+{
+    const struct coir__backtrace none = { 0 };
+    struct coir__sight sight;
+    if (coir__fiber_home(f) != sights->look.worker || !see_common(sights, &sight, f))
+        return;
+    sight.fn = (uintptr_t)f->fn;
+    keep(sights, &sight, &none);
+}
+
+static void see_started(struct coir__sights *sights, struct coir__fiber *f)
+{
+    struct coir__sight sight;
+    struct coir__backtrace bt;
+    /* Interrupted between the change of its state and the switch: on its stack we still are. */
+    if (sights->interrupted && coir__on_stack(f, sights->interrupted_sp)) {
+        keep_running(sights, f);
+        return;
+    }
+    if (!see_common(sights, &sight, f))
+        return;
+    if (sight.state == COIR__RUNNING)
+        sight.state = COIR__READY; /* to be switched to next */
+    if (sight.state == COIR__PARKED && coir__fiber_more(f)->wait)
+        see_wait(&sight, coir__fiber_more(f)->wait, sights->look.worker->stamp);
+    coir__backtrace_of(&bt, f);
+    keep(sights, &sight, &bt);
+}
+
+/* A fresh one may be stolen, run and end elsewhere, unless it is locked. What a signal handler has
+ * interrupted may have a lock: there we take the risk of telling nonsense. */
 static void see(struct coir__look *look, struct coir__fiber *f)
 {
     struct coir__sights *sights = (struct coir__sights *)look;
-    struct coir__sight sight;
-    struct coir__backtrace bt = { 0 };
-    see_common(&sight, f);
-    switch ((enum coir__state)sight.state) {
+    switch (coir__fiber_state(f)) {
     case COIR__FREE:
-        return;
+        break;
     case COIR__ENDED:
         sights->ended++;
-        return;
+        break;
     case COIR__FRESH:
-        sight.fn = (uintptr_t)f->fn;
-        break;
-    case COIR__READY:
-    case COIR__RUNNING:
-    case COIR__PARKED:
-        if (f == sights->running)
-            return;
-        /* Interrupted between the change of its state and the switch: on its stack we still are. */
-        if (sights->interrupted && coir__on_stack(f, sights->interrupted_sp)) {
-            keep_running(sights, f);
-            return;
+        if (sights->interrupted) {
+            see_fresh(sights, f);
+        } else if (coir__fiber_lock(f, coir__fiber_generation(f))) {
+            see_fresh(sights, f);
+            coir__fiber_unlock(f);
         }
-        if (sight.state == COIR__RUNNING)
-            sight.state = COIR__READY; /* to be switched to next */
-        if (sight.state == COIR__PARKED && coir__fiber_more(f)->wait)
-            see_wait(&sight, coir__fiber_more(f)->wait, look->worker->stamp);
-        coir__backtrace_of(&bt, f);
         break;
+    default:
+        if (f != sights->running)
+            see_started(sights, f);
     }
-    keep(sights, &sight, &bt);
 }
 
 void coir__sights_init(struct coir__sights *sights, struct coir__worker *w, bool only_running)
@@ -151,12 +204,10 @@ COIR__UNSANITIZED void coir__sights_from_outside(struct coir__sights *sights)
     while ((f = coir__record_next(&sights->look.at, UINT32_MAX))) {
         if (coir__fiber_home(f) != sights->look.worker)
             continue;
-        see_common(&sight, f);
+        if (!see_common(sights, &sight, f))
+            continue;
         sight.outside = true;
-        if (sight.state == COIR__ENDED)
-            sights->ended++;
-        else if (sight.state != COIR__FREE)
-            keep(sights, &sight, &none);
+        keep(sights, &sight, &none);
     }
 }
 

@@ -37,7 +37,6 @@ static void set_name(struct coir__fiber *f, const char *from)
     for (; from[i] && i < COIR__NAME_BYTES - 1; i++)
         name[i] = from[i];
     name[i] = 0;
-    f->flags |= COIR__NAMED;
 }
 
 /* Count a fiber that now belongs to rt, before it can be seen. */
@@ -114,10 +113,11 @@ int coir__spawn(struct coir__runtime *rt, const struct coir__spawn *how, struct 
     struct coir__fiber *f = coir__record_alloc(w);
     if (!f)
         return -ENOMEM;
-    begin(f, home, home == w, how->fn, how->arg, how->deadline_ns,
-          how->stack_class < 0 ? rt->config.stack_class : (unsigned)how->stack_class, how->flags);
     if (how->name)
-        set_name(f, how->name);
+        set_name(f, how->name); /* before a dump finds it FRESH */
+    begin(f, home, home == w, how->fn, how->arg, how->deadline_ns,
+          how->stack_class < 0 ? rt->config.stack_class : (unsigned)how->stack_class,
+          how->flags | (how->name ? COIR__NAMED : 0));
     count_spawn(rt, w, how->flags & COIR__DETACHED_AT_SPAWN);
     *fiber = f;
     if (home == w)

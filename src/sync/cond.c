@@ -19,6 +19,11 @@ static void let_go(void *arg)
     coir__mutex_unlock_for(m, owner);
 }
 
+const struct coir__mutex *coir__cond_mutex_of(const struct coir__waiter *waiter)
+{
+    return ((const struct cond_wait *)waiter)->mutex;
+}
+
 static void leave_list(struct coir__cond *c, struct coir__wait *w)
 {
     coir__word_lock(&c->word);

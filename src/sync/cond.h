@@ -20,6 +20,9 @@ struct coir__cond {
 /* The caller has m, and has it again afterwards. 0, -ETIMEDOUT, -ECANCELED. */
 COIR_HIDDEN int coir__cond_wait(struct coir__cond *c, struct coir__mutex *m, int64_t deadline_ns);
 
+/* For a dump: the mutex of a waiter of COIR__WHY_COND, which it waits for once it is claimed. */
+COIR_HIDDEN const struct coir__mutex *coir__cond_mutex_of(const struct coir__waiter *waiter);
+
 COIR_HIDDEN void coir__cond_signal_slowly(struct coir__cond *c);
 COIR_HIDDEN void coir__cond_broadcast_slowly(struct coir__cond *c);
 

@@ -20,6 +20,14 @@ struct coir__rwlock {
     uint64_t reserved[2];
 };
 
+/* Who has it for writing, for a dump; 0: nobody. */
+static inline uint64_t coir__rwlock_writer(const struct coir__rwlock *rw)
+{
+    const uint64_t bits = COIR__RWLOCK_WRITER | COIR__RWLOCK_WAITERS | COIR__WORD_BUSY;
+    uint64_t value = atomic_load_explicit(&rw->word, memory_order_relaxed);
+    return value & COIR__RWLOCK_WRITER ? value & ~bits : 0;
+}
+
 static inline bool coir__rwlock_take_read(struct coir__rwlock *rw)
 {
     uint64_t value = atomic_load_explicit(&rw->word, memory_order_relaxed);

@@ -17,6 +17,7 @@
 struct scene {
     char *text;
     int err;
+    bool thieves; /* other workers, which would steal a fresh fiber */
     coir_mutex held, held_by_thread;
     int pipe[2];
     _Atomic int waiting, go, stop, locked;
@@ -178,10 +179,246 @@ static void each_fiber_is_shown_with_what_it_waits_for_and_where(void **state)
     }
 }
 
+
+/* A worker whose fiber computes while a plain thread has it dumped. */
+KEEP void *computes(void *arg)
+{
+    struct scene *s = arg;
+    double sum = 0;
+    s->go = 1;
+    while (!s->stop)
+        sum += 1.0 / (1 + (double)s->go);
+    return sum > 0 ? s : NULL;
+}
+
+KEEP void *has_not_begun(void *arg)
+{
+    return arg;
+}
+
+KEEP void *yields(void *arg)
+{
+    struct scene *s = arg;
+    s->waiting++;
+    while (!s->go)
+        coir_yield();
+    NO_TAIL_CALL();
+    return NULL;
+}
+
+static void *dump_while_it_computes(void *arg)
+{
+    struct scene *s = arg;
+    KIT_UNTIL(s->go);
+    s->text = dump_text();
+    s->stop = 1;
+    return NULL;
+}
+
+static void compute_beside_others(void *arg)
+{
+    struct scene *s = arg;
+    pthread_t thread;
+    coir_attr attr = { .name = "sleeper" };
+    coir_fiber *sleeper = coir_spawn_with(&attr, sleeps_for_long, s);
+    attr.name = "yielder";
+    coir_fiber *yielder = coir_spawn_with(&attr, yields, s);
+    KIT_UNTIL(s->waiting == 2);
+    attr = (coir_attr){ .name = "fresh", .flags = COIR_DETACHED };
+    if (!s->thieves)
+        coir_spawn_with(&attr, has_not_begun, s);
+    pthread_create(&thread, NULL, dump_while_it_computes, s);
+    s->err = computes(s) != s;
+    pthread_join(thread, NULL);
+    coir_cancel(sleeper);
+    coir_join(sleeper, NULL);
+    coir_join(yielder, NULL);
+}
+
+static void a_worker_that_computes_is_interrupted(void **state)
+{
+    (void)state;
+    if (TEST_TSAN)
+        skip();
+    for (const unsigned *w = test_workers; *w; w++) {
+        struct scene s = { .thieves = *w > 1 };
+        assert_int_equal(fiber_test_run(*w, compute_beside_others, &s), 0);
+        assert_int_equal(s.err, 0);
+        assert_non_null(s.text);
+        dump_assert(s.text, s.thieves ? "coir: 3 fibers: 1 running, 1 ready, 1 parked, 0 not "
+                                      : "coir: 4 fibers: 1 running, 1 ready, 1 parked, 1 not ");
+        dump_assert(dump_block(s.text, "main"), "\" on worker 0, running\n    computes+0x");
+        dump_assert(dump_block(s.text, "sleeper"), "parked for * ms: sleep\n");
+        dump_assert(dump_block(s.text, "yielder"), "\" on worker 0, ready\n");
+        if (!s.thieves)
+            dump_assert(dump_block(s.text, "fresh"), "not started: has_not_begun+0x0 *, detached\n");
+        if (dump_has_backtraces()) {
+            dump_assert(dump_block(s.text, "sleeper"), "sleeps_for_long");
+            dump_assert(dump_block(s.text, "yielder"), "yields");
+        }
+        struct sigaction now;
+        sigaction(SIGURG, NULL, &now);
+        assert_true(now.sa_handler == SIG_DFL);
+        free(s.text);
+    }
+}
+
+/* Blocks the signal: such a worker cannot answer. */
+static void compute_deaf(void *arg)
+{
+    struct scene *s = arg;
+    sigset_t sigurg;
+    sigemptyset(&sigurg);
+    sigaddset(&sigurg, SIGURG);
+    pthread_sigmask(SIG_BLOCK, &sigurg, NULL);
+    compute_beside_others(s);
+    pthread_sigmask(SIG_UNBLOCK, &sigurg, NULL);
+}
+
+static void a_worker_that_does_not_answer_is_told_of(void **state)
+{
+    struct scene s = { 0 };
+    (void)state;
+    assert_int_equal(fiber_test_run(1, compute_deaf, &s), 0);
+    assert_non_null(s.text);
+    dump_assert(s.text, "coir: 4 fibers: 1 running, 1 ready, 1 parked, 1 not started; 1 worker\n"
+                        "worker 0 did not answer\n");
+    dump_assert(dump_block(s.text, "main"), ", running\n");
+    dump_assert(dump_block(s.text, "sleeper"), ", parked: not known\n");
+    free(s.text);
+}
+
+static _Atomic int urgent;
+
+static void on_urgent(int sig)
+{
+    (void)sig;
+    urgent++;
+}
+
+/* The program's own SIGURG comes while a dump has its handler there. */
+static void *send_urgent(void *arg)
+{
+    struct scene *s = arg;
+    while (!s->stop) {
+        kill(getpid(), SIGURG);
+        sched_yield();
+    }
+    return NULL;
+}
+
+static void the_programs_own_handler_gets_its_signals(void **state)
+{
+    struct sigaction own = { .sa_handler = on_urgent }, before, now;
+    struct scene s = { 0 };
+    pthread_t thread;
+    (void)state;
+    if (TEST_TSAN)
+        skip();
+    sigaction(SIGURG, &own, &before);
+    pthread_create(&thread, NULL, send_urgent, &s);
+    assert_int_equal(fiber_test_run(1, compute_beside_others, &s), 0);
+    pthread_join(thread, NULL);
+    sigaction(SIGURG, &before, &now);
+    dump_assert(s.text, "1 running");
+    assert_true(urgent > 0);
+    assert_true(now.sa_handler == on_urgent);
+    free(s.text);
+}
+
+/* Dumped by a thread over and over; what it counts must come out right. */
+enum { WORKERS_OF_IT = 16 };
+
+struct unharmed {
+    _Atomic int stop, dumps, failed;
+    long rounds;
+    uint64_t sums[WORKERS_OF_IT];
+};
+
+struct one {
+    struct unharmed *all;
+    uint64_t *sum;
+};
+
+static uint64_t mix(uint64_t a, uint64_t b)
+{
+    return (a ^ b) * 0x9e3779b97f4a7c15u + (a >> 7);
+}
+
+/* Many locals, in registers and on the stack, and a sum of doubles, over parks of two kinds. */
+static void *work(void *arg)
+{
+    struct one *one = arg;
+    uint64_t a = 1, b = 2, c = 3, d = 4, e = 5, f = 6, buf[8] = { 7 };
+    double x = 1.5;
+    for (long i = 0; i < one->all->rounds; i++) {
+        a = mix(a, f), b = mix(b, a), c = mix(c, b), d = mix(d, c), e = mix(e, d), f = mix(f, e);
+        buf[i % 8] = mix(buf[(i + 3) % 8], f);
+        if (i % 64 == 0)
+            coir_sleep(1);
+        else
+            coir_yield();
+        x = x * 1.0000001 + (double)(buf[i % 8] & 1);
+    }
+    for (int i = 0; i < 8; i++)
+        a = mix(a, buf[i]);
+    *one->sum = mix(mix(a, b) ^ mix(c, d), mix(e, f) ^ (uint64_t)(x * 1000));
+    return NULL;
+}
+
+static void *dump_on_and_on(void *arg)
+{
+    struct unharmed *u = arg;
+    while (!u->stop) {
+        char *text = dump_text();
+        u->failed += text == NULL || !dump_says(text, "coir: * fiber");
+        u->dumps++;
+        free(text);
+    }
+    return NULL;
+}
+
+static void work_while_dumped(void *arg)
+{
+    struct unharmed *u = arg;
+    struct one ones[WORKERS_OF_IT];
+    coir_fiber *fibers[WORKERS_OF_IT];
+    pthread_t thread;
+    pthread_create(&thread, NULL, dump_on_and_on, u);
+    coir_fiber *dumper = coir_spawn(dump_on_and_on, u);
+    for (int i = 0; i < WORKERS_OF_IT; i++) {
+        coir_attr attr = { .flags = COIR_SPREAD | (i % 2 ? COIR_SAVE_FPU : 0) };
+        ones[i] = (struct one){ u, &u->sums[i] };
+        fibers[i] = coir_spawn_with(&attr, work, &ones[i]);
+    }
+    for (int i = 0; i < WORKERS_OF_IT; i++)
+        coir_join(fibers[i], NULL);
+    KIT_UNTIL(u->dumps > 3);
+    u->stop = 1;
+    coir_join(dumper, NULL);
+    pthread_join(thread, NULL);
+}
+
+static void fibers_go_on_unharmed(void **state)
+{
+    (void)state;
+    for (const unsigned *w = test_workers; *w; w++) {
+        struct unharmed u = { .rounds = test_scaled(20000, 500) };
+        assert_int_equal(fiber_test_run(*w, work_while_dumped, &u), 0);
+        assert_int_equal(u.failed, 0);
+        for (int i = 1; i < WORKERS_OF_IT; i++)
+            assert_true(u.sums[i] == u.sums[0]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_fiber_is_shown_with_what_it_waits_for_and_where),
+        cmocka_unit_test(a_worker_that_computes_is_interrupted),
+        cmocka_unit_test(a_worker_that_does_not_answer_is_told_of),
+        cmocka_unit_test(the_programs_own_handler_gets_its_signals),
+        cmocka_unit_test(fibers_go_on_unharmed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
