@@ -49,9 +49,10 @@ void coir__freshq_send(struct coir__fiber *f)
     coir__worker_mail_fiber(f, COIR__MAIL_START);
 }
 
+/* Pairs with the release of end_watch(), by way of whoever has appointed w. */
 static bool watches(struct coir__worker *w)
 {
-    return atomic_load_explicit(&w->rt->watching, memory_order_relaxed) == w->index + 1;
+    return atomic_load_explicit(&w->rt->watching, memory_order_acquire) == w->index + 1;
 }
 
 static bool begin_watch(struct coir__worker *w)
