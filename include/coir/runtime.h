@@ -21,7 +21,8 @@ enum {
  * environment's value, then the default. */
 typedef struct coir_options {
     unsigned workers;     /* OS threads that run fibers, 1 to 1024; env COIR_WORKERS; default: the
-                           * CPUs this process may use */
+                           * CPUs this process may use, by its affinity and its control group's
+                           * quota (rounded up) */
     unsigned flags;       /* COIR_UNGUARDED, or 0 */
     size_t stack_bytes;   /* address space of a fiber's stack, its guard included; env COIR_STACK;
                            * default 256 KiB. Rounded up to a power of two; 16 KiB to 1 GiB. Only

@@ -2,11 +2,11 @@
  * SPDX-License-Identifier: MIT */
 #include "edge.h"
 
+#include "cpus.h"
 #include "io/io.h"
 #include "sched/stack.h"
 
 #include <limits.h>
-#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,17 +56,8 @@ static bool number(const char *text, unsigned long long *value)
 
 static unsigned cpus(void)
 {
-    for (int max = CPU_SETSIZE; max <= CPU_SETSIZE * 64; max *= 2) {
-        cpu_set_t *set = CPU_ALLOC(max);
-        size_t bytes = CPU_ALLOC_SIZE(max);
-        if (!set)
-            return 1;
-        int n = sched_getaffinity(0, bytes, set) == 0 ? CPU_COUNT_S(bytes, set) : 0;
-        CPU_FREE(set);
-        if (n > 0)
-            return n > COIR__WORKERS_MAX ? COIR__WORKERS_MAX : (unsigned)n;
-    }
-    return 1;
+    unsigned n = coir__cpus();
+    return n < COIR__WORKERS_MAX ? n : COIR__WORKERS_MAX;
 }
 
 static unsigned workers_from_env(void)

@@ -5,10 +5,10 @@
  * Method: each case runs in a child process with its own environment; its stderr is compared. */
 #include "support/fiber_test.h"
 
+#include "api/cpus.h"
 #include "sched/runtime.h"
 #include "sched/stack.h"
 
-#include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,9 +31,7 @@ static void compare(void *arg)
 {
     const struct expected *e = arg;
     const struct coir__config *config = &coir__worker_self()->rt->config;
-    cpu_set_t cpus;
-    sched_getaffinity(0, sizeof cpus, &cpus);
-    unsigned workers = e->workers == CPUS ? (unsigned)CPU_COUNT(&cpus) : e->workers;
+    unsigned workers = e->workers == CPUS ? coir__cpus() : e->workers;
     if (config->workers != workers || (!TEST_TSAN && test_threads() != (int)workers))
         wrong |= 1;
     if (coir__stack_class_bytes(config->stack_class) != e->stack_bytes)
