@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: MIT
  *
  * Include this one. The parts, in reading order: conventions, time and deadlines, the runtime,
- * fibers, locks and the like, I/O, seeing what goes on. */
+ * fibers, scopes, locks and the like, I/O, seeing what goes on. */
 #ifndef COIR_H
 #define COIR_H
 
@@ -10,6 +10,7 @@
 #include <coir/time.h>
 #include <coir/runtime.h>
 #include <coir/fiber.h>
+#include <coir/scope.h>
 #include <coir/sync.h>
 #include <coir/io.h>
 #include <coir/debug.h>

@@ -66,7 +66,8 @@ COIR_API int coir_join(coir_fiber *fiber, void **result);
 COIR_API int coir_detach(coir_fiber *fiber);
 
 /* Make the call that the fiber is parked in, and every later one that may park, fail with
- * ECANCELED, until the fiber ends. A request: an operation that has already moved data, or cannot
+ * ECANCELED, until the fiber ends, and cancel the children of its scopes (coir/scope.h), not the
+ * fibers that it merely spawned. A request: an operation that has already moved data, or cannot
  * be stopped, completes first. Never parks.
  * Returns  0, also when it has ended; -1 EINVAL no fiber. */
 COIR_API int coir_cancel(coir_fiber *fiber);

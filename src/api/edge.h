@@ -30,6 +30,9 @@ COIR_HIDDEN extern _Thread_local struct coir__thread coir__thread;
 /* The caller's deadline, fiber or thread. */
 COIR_HIDDEN int64_t *coir__deadline_of(struct coir__fiber *f);
 
+/* fiber.c: what coir_attr asks for, made into how to spawn; attr may be NULL. 0, or -EINVAL. */
+COIR_HIDDEN int coir__attr_read(const coir_attr *attr, struct coir__spawn *how);
+
 /* env.c: options and environment made into a configuration. 0, or -errno. */
 COIR_HIDDEN int coir__config_make(struct coir__config *config, const coir_options *options);
 /* A line on stderr under COIR_VERBOSE. */

@@ -87,30 +87,35 @@ void *coir_fail(int err)
     return COIR_FAILED;
 }
 
-static int spawn(const coir_attr *attr, void *(*fn)(void *), void *arg, coir_fiber **handle)
+int coir__attr_read(const coir_attr *attr, struct coir__spawn *how)
 {
     const unsigned known = COIR_DETACHED | COIR_SAVE_FPU | COIR_SPREAD;
-    struct coir__spawn how = { .fn = fn, .arg = arg, .stack_class = -1, .deadline_ns = 0 };
-    if (!fn)
-        return -EINVAL;
+    how->stack_class = -1;
     if (attr) {
         const uint64_t *r = attr->reserved;
         if (attr->flags & ~known || attr->reserved0 || r[0] | r[1] | r[2] | r[3] ||
             attr->deadline_ns < 0)
             return -EINVAL;
-        how.stack_class = attr->stack_bytes ? coir__stack_class(attr->stack_bytes) : -1;
-        if (attr->stack_bytes && how.stack_class < 0)
-            return how.stack_class;
-        how.name = attr->name;
-        how.flags = attr->flags;
-        how.deadline_ns = attr->deadline_ns;
+        how->stack_class = attr->stack_bytes ? coir__stack_class(attr->stack_bytes) : -1;
+        if (attr->stack_bytes && how->stack_class < 0)
+            return how->stack_class;
+        how->name = attr->name;
+        how->flags = attr->flags;
+        how->deadline_ns = attr->deadline_ns;
     }
-    struct coir__fiber *self = coir__fiber_self();
-    if (!how.deadline_ns)
-        how.deadline_ns = how.flags & COIR_DETACHED ? COIR_NEVER : *coir__deadline_of(self);
+    if (!how->deadline_ns)
+        how->deadline_ns = how->flags & COIR_DETACHED ? COIR_NEVER : coir_deadline();
+    return 0;
+}
+
+static int spawn(const coir_attr *attr, void *(*fn)(void *), void *arg, coir_fiber **handle)
+{
+    struct coir__spawn how = { .fn = fn, .arg = arg };
     struct coir__runtime *rt = NULL;
     struct coir__fiber *f;
-    int err = self ? 0 : coir__host_runtime_enter(&rt);
+    int err = fn ? coir__attr_read(attr, &how) : -EINVAL;
+    if (err == 0 && !coir__fiber_self())
+        err = coir__host_runtime_enter(&rt);
     if (err < 0)
         return err;
     err = coir__spawn(rt, &how, &f);

@@ -29,6 +29,7 @@ struct coir__worker;
 struct coir__runtime;
 struct coir__waiter;
 struct coir__stack;
+struct coir__scope;
 struct coir__values;
 
 enum coir__state {
@@ -73,7 +74,14 @@ enum coir__flag {
     COIR__SPREAD = 4,
     COIR__OWNS_TP = 8, /* has a thread pointer of its own, which the switch loads */
     COIR__NAMED = 16,
+    COIR__CHILD = 32, /* of a scope, which waits for its end instead of a joiner */
     COIR__SPECIAL = COIR__SAVES_FPU | COIR__OWNS_TP,
+};
+
+/* Bits of `cancelled`: why its calls that may park fail. */
+enum {
+    COIR__CANCELLED = 1,   /* coir_cancel, or its scope was: for ever */
+    COIR__SCOPE_FAILED = 2 /* a child of a scope that it has open: until it waits for that */
 };
 
 /* What a function returns when it failed, as in coir/fiber.h. */
@@ -88,7 +96,7 @@ enum { COIR__NAME_BYTES = 16 };
 struct coir__fiber {
     union {
         void *sp;  /* READY, PARKED: the saved stack pointer */
-        void *arg; /* FRESH: fn's argument. ENDED: its result */
+        void *arg; /* FRESH: fn's argument. ENDED: its result; a child's: 0 or its errno */
     };
     struct coir__fiber *next;  /* in one list: a run queue's overflow, or free records */
     struct coir__worker *home; /* whose queues, timers and engine it uses; FRESH: whose queue */
@@ -96,13 +104,16 @@ struct coir__fiber {
         struct coir__stack *stack; /* started */
         void *(*fn)(void *);       /* FRESH */
     };
-    int64_t deadline_ns;                 /* read and written by the fiber itself only */
-    struct coir__waiter *_Atomic joiner; /* who waits for the end; under lock */
+    int64_t deadline_ns; /* read and written by the fiber itself only */
+    union {
+        struct coir__waiter *_Atomic joiner; /* who waits for the end; under lock */
+        struct coir__scope *_Atomic scope;   /* with COIR__CHILD: constant */
+    };
     _Atomic uint8_t state;     /* enum coir__state, and above it, when PARKED, enum coir__why; by
                                   * the home worker, and spawn and free */
     _Atomic uint8_t mail;      /* COIR__MAIL_*. Not 0: in its home's inbox, where the one who
                                     * made it so has put it */
-    _Atomic uint8_t cancelled; /* set once, by anyone */
+    _Atomic uint8_t cancelled; /* by anyone; COIR__SCOPE_FAILED is cleared by the fiber itself */
     _Atomic uint8_t lock;      /* guards joiner, detached, done, cancelled: sched/lock.h */
     _Atomic bool detached;     /* nobody will join */
     _Atomic bool done;         /* fn has returned, and the joiner has been told */
@@ -119,11 +130,18 @@ _Static_assert(sizeof(struct coir__fiber) == 64, "one cache line");
 
 /* The part that only some use: a line that a fiber which never parks does not touch. */
 struct coir__fiber_more {
-    struct coir__waiter *wait;   /* PARKED in a wait that can be stopped: it. Home worker only */
-    uintptr_t mail_next;         /* in an inbox: the word that was there before */
-    uintptr_t thread_pointer;    /* with COIR__OWNS_TP */
+    struct coir__waiter *wait; /* PARKED in a wait that can be stopped: it. Home worker only */
+    uintptr_t mail_next;       /* in an inbox: the word that was there before */
+    union {
+        uintptr_t thread_pointer;  /* with COIR__OWNS_TP */
+        struct coir__fiber *older; /* with COIR__CHILD: in its scope's list */
+    };
     struct coir__values *values; /* of keys: the host's. NULL but in a fiber that has started */
-    int32_t error;               /* ENDED, result COIR__FAILED: the errno */
+    union {
+        int32_t error;               /* ENDED, result COIR__FAILED: the errno */
+        struct coir__fiber *younger; /* with COIR__CHILD: in its scope's list */
+    };
+    _Atomic uint64_t scopes;     /* those that it has open, as sync/scope.c has them; 0: none */
     char name[COIR__NAME_BYTES]; /* with COIR__NAMED */
 } __attribute__((aligned(COIR__CACHE_LINE)));
 

@@ -274,7 +274,7 @@ void coir__wake(struct coir__fiber *f)
         coir__runq_push(&w->ready, f);
         return;
     }
-    coir__worker_mail_wake(f);
+    coir__worker_mail_alive(f, COIR__MAIL_WAKE);
 }
 
 /* after-hook of a fiber that has ended and left its stack. */
@@ -310,6 +310,17 @@ static struct coir__fiber *next_here(struct coir__worker *w, struct coir__fiber 
     return NULL;
 }
 
+/* A scope's child tells of its failure by the errno alone. */
+static void *run_child(struct coir__stack *s)
+{
+    int (*fn)(void *) = (int (*)(void *))(void (*)(void))s->fn;
+    atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in coir__cancel_alive() */
+    if (fn(s->arg) >= 0)
+        return NULL;
+    int error = coir__host_errno();
+    return (void *)(intptr_t)(error > 0 ? error : EIO);
+}
+
 COIR__UNSANITIZED void coir__fiber_main(void)
 {
     struct coir__worker *w = coir__worker_self();
@@ -320,12 +331,16 @@ COIR__UNSANITIZED void coir__fiber_main(void)
         if (w->unwinder)
             *w->unwinder = (struct coir__unwinder){ 0 };
         struct coir__stack *s = f->stack;
-        void *result = s->fn(s->arg);
+        void *result = f->flags & COIR__CHILD ? run_child(s) : s->fn(s->arg);
         w = coir__worker_self();
         if (result == COIR__FAILED)
             coir__fiber_more(f)->error = coir__host_errno() > 0 ? coir__host_errno() : EIO;
         if (__builtin_expect(f->has_values, 0))
             coir__host_fiber_values_end(f);
+#ifdef COIR_DEBUG
+        if (atomic_load_explicit(&coir__fiber_more(f)->scopes, memory_order_relaxed))
+            coir__host_misuse("a fiber has ended without closing its scope");
+#endif
 
         struct coir__fiber *next = next_here(w, f);
         if (!next) {

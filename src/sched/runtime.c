@@ -309,7 +309,7 @@ static void send_joiner_home(struct coir__fiber *f, void *arg)
 {
     (void)arg;
     coir__spin_lock(&f->lock);
-    struct coir__waiter *joiner = atomic_load(&f->joiner);
+    struct coir__waiter *joiner = f->flags & COIR__CHILD ? NULL : atomic_load(&f->joiner);
     if (joiner && coir__fiber_state(f) != COIR__ENDED && !atomic_load(&f->done)) {
         if (!coir__waiter_claim(joiner, ECANCELED))
             joiner = NULL;

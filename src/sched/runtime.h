@@ -109,10 +109,17 @@ struct coir__spawn {
     unsigned flags;
     int stack_class; /* -1: the runtime's */
     int64_t deadline_ns;
+    struct coir__scope *scope; /* with COIR__CHILD: whose */
 };
 /* rt: where to, for a plain thread. -errno: ENOMEM, EAGAIN. */
 COIR_HIDDEN int coir__spawn(struct coir__runtime *rt, const struct coir__spawn *how,
                             struct coir__fiber **fiber);
+
+/* The same in two steps: a fiber that is in no queue yet, and its start, at any time and by anyone.
+ * It keeps the home that it was given. */
+COIR_HIDDEN int coir__spawn_held(struct coir__runtime *rt, const struct coir__spawn *how,
+                                 struct coir__fiber **fiber);
+COIR_HIDDEN void coir__spawn_start(struct coir__fiber *f);
 
 /* The usual case: from a fiber of w, without attributes. NULL: no memory. */
 COIR_HIDDEN struct coir__fiber *coir__spawn_plain(struct coir__worker *w, void *(*fn)(void *),
@@ -122,6 +129,9 @@ COIR_HIDDEN struct coir__fiber *coir__spawn_plain(struct coir__worker *w, void *
 COIR_HIDDEN int coir__join(void *handle, void **result, int *error);
 COIR_HIDDEN int coir__detach(void *handle);
 COIR_HIDDEN int coir__cancel(void *handle);
+/* For who knows that f does not end meanwhile: one more bit of `cancelled`, and have the call that
+ * it is parked in fail. What is below f is the caller's business. */
+COIR_HIDDEN void coir__cancel_alive(struct coir__fiber *f, uint8_t why);
 /* Cancel f if it is, and not only was, a fiber of rt. */
 COIR_HIDDEN void coir__cancel_within(struct coir__runtime *rt, struct coir__fiber *f);
 /* The calling fiber sleeps until that moment: 0, or -errno. */

@@ -6,6 +6,7 @@
  * that inbox (COIR__MAIL_FREE). */
 #include "freshq.h"
 #include "lock.h"
+#include "nest.h"
 #include "record.h"
 #include "runtime.h"
 #include "steal.h"
@@ -101,7 +102,8 @@ struct coir__fiber *coir__spawn_plain(struct coir__worker *w, void *(*fn)(void *
     return f;
 }
 
-int coir__spawn(struct coir__runtime *rt, const struct coir__spawn *how, struct coir__fiber **fiber)
+int coir__spawn_held(struct coir__runtime *rt, const struct coir__spawn *how,
+                     struct coir__fiber **fiber)
 {
     struct coir__worker *w = coir__worker_self();
     if (w)
@@ -118,13 +120,35 @@ int coir__spawn(struct coir__runtime *rt, const struct coir__spawn *how, struct 
     begin(f, home, home == w, how->fn, how->arg, how->deadline_ns,
           how->stack_class < 0 ? rt->config.stack_class : (unsigned)how->stack_class,
           how->flags | (how->name ? COIR__NAMED : 0));
+    if (how->flags & COIR__CHILD)
+        atomic_store_explicit(&f->scope, how->scope, memory_order_relaxed);
     count_spawn(rt, w, how->flags & COIR__DETACHED_AT_SPAWN);
     *fiber = f;
-    if (home == w)
-        enqueue(w, f);
-    else
-        coir__freshq_send(f);
     return 0;
+}
+
+void coir__spawn_start(struct coir__fiber *f)
+{
+    struct coir__worker *w = coir__worker_self(), *home = coir__fiber_home(f);
+    if (home == w) {
+        enqueue(w, f);
+        return;
+    }
+    bool outside = !coir__worker_is_sibling(home);
+    if (outside)
+        coir__knock();
+    if (coir__fiber_home(f)) /* else its runtime ended without it */
+        coir__freshq_send(f);
+    if (outside)
+        coir__knocked();
+}
+
+int coir__spawn(struct coir__runtime *rt, const struct coir__spawn *how, struct coir__fiber **fiber)
+{
+    int err = coir__spawn_held(rt, how, fiber);
+    if (err == 0)
+        coir__spawn_start(*fiber);
+    return err;
 }
 
 static void handle_mail(struct coir__worker *w, struct coir__fiber *f, uint32_t why)
@@ -160,9 +184,33 @@ static __attribute__((noinline)) bool claim_joiner(struct coir__waiter *joiner)
     return coir__waiter_claim_listed(joiner, 0);
 }
 
+/* Nobody joins a child, so its record goes at once. Its scope is told first: before it is counted
+ * as ended, its runtime stays. */
+static __attribute__((noinline)) void end_child(struct coir__worker *w, struct coir__fiber *f)
+{
+    coir__scope_child_ended(f);
+    bool shared = coir__fiber_hold(w, f) & COIR__ASKED;
+    if (shared) {
+        coir__fiber_let_go(w);
+        coir__spin_lock(&f->lock);
+    }
+    bool apart = GET(f->detached);
+    SET(f->done, true);
+    coir__count(apart ? &w->counters.ended_detached : &w->counters.ended, 1);
+    if (shared)
+        coir__spin_unlock(&f->lock);
+    else
+        coir__fiber_let_go(w);
+    free_record(w, f);
+}
+
 /* ENDED is the last that is written to a record that somebody will join: he may free it at once. */
 void coir__fiber_end(struct coir__worker *w, struct coir__fiber *f)
 {
+    if (__builtin_expect(f->flags & COIR__CHILD, 0)) {
+        end_child(w, f);
+        return;
+    }
     bool claimed = false;
     bool shared = coir__fiber_hold(w, f) & COIR__ASKED;
     if (__builtin_expect(shared, 0)) {
@@ -348,13 +396,24 @@ int coir__detach(void *handle)
     return err;
 }
 
-/* Under the lock, so that the fiber does not end meanwhile, and with it, perhaps, its worker. By
- * mail also on its own worker: it is handled while the fiber is parked, in the loop, never from
+/* By mail also on its own worker: it is handled while the fiber is parked, in the loop, never from
  * within a call. */
-static void send_cancel(struct coir__fiber *f)
+void coir__cancel_alive(struct coir__fiber *f, uint8_t why)
 {
-    atomic_store_explicit(&f->cancelled, 1, memory_order_relaxed);
+    atomic_fetch_or_explicit(&f->cancelled, why, memory_order_acq_rel);
+    /* Who is seen to be fresh may be stolen, so it gets no mail; it sees the bit when it runs. */
+    atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in run_child() */
+    if (coir__fiber_state(f) != COIR__FRESH)
+        coir__worker_mail_alive(f, COIR__MAIL_CANCEL);
+}
+
+/* Under the lock, so that the fiber does not end meanwhile, and with it, perhaps, its worker. True:
+ * coir__scopes_cancel is to be called, without the lock. */
+static bool send_cancel(struct coir__fiber *f)
+{
+    atomic_fetch_or_explicit(&f->cancelled, COIR__CANCELLED, memory_order_acq_rel);
     coir__worker_mail_fiber(f, COIR__MAIL_CANCEL);
+    return coir__scopes_hold(f);
 }
 
 int coir__cancel(void *handle)
@@ -364,9 +423,10 @@ int coir__cancel(void *handle)
         return -EINVAL;
     bool done = GET(f->done);
     bool stale = !still(f, handle);
-    if (!stale && !done)
-        send_cancel(f);
+    bool nested = !stale && !done && send_cancel(f);
     coir__fiber_unlock(f);
+    if (nested)
+        coir__scopes_cancel(f);
     return stale ? -EINVAL : 0;
 }
 
@@ -385,9 +445,10 @@ void coir__cancel_within(struct coir__runtime *rt, struct coir__fiber *f)
         return;
     bool done = atomic_load_explicit(&f->done, memory_order_acquire);
     struct coir__worker *home = coir__fiber_home(f);
-    if (!done && home && home->rt == rt)
-        send_cancel(f);
+    bool nested = !done && home && home->rt == rt && send_cancel(f);
     coir__fiber_unlock(f);
+    if (nested)
+        coir__scopes_cancel(f);
 }
 
 int coir__sleep_until(int64_t until_ns)

@@ -69,14 +69,14 @@ void coir__worker_mail_fiber(struct coir__fiber *f, uint32_t why)
         atomic_fetch_sub(&rt->visitors, 1);
 }
 
-void coir__worker_mail_wake(struct coir__fiber *f)
+void coir__worker_mail_alive(struct coir__fiber *f, uint32_t why)
 {
     if (coir__worker_is_sibling(coir__fiber_home(f))) {
-        coir__worker_mail_fiber(f, COIR__MAIL_WAKE);
+        coir__worker_mail_fiber(f, why);
         return;
     }
     coir__knock();
-    coir__worker_mail_fiber(f, COIR__MAIL_WAKE);
+    coir__worker_mail_fiber(f, why);
     coir__knocked();
 }
 

@@ -164,8 +164,9 @@ COIR_HIDDEN void coir__worker_loop(struct coir__worker *w);
 
 /* Put a fiber, or a call, into w's inbox, and wake w if it sleeps. Any thread. */
 COIR_HIDDEN void coir__worker_mail_fiber(struct coir__fiber *f, uint32_t why);
-/* The same for a fiber that the caller has claimed from its wait. */
-COIR_HIDDEN void coir__worker_mail_wake(struct coir__fiber *f);
+/* The same by whoever knows that f does not end before this mail, but may be outside f's runtime:
+ * has claimed its wait, or has a scope of which it is a child or the opener. */
+COIR_HIDDEN void coir__worker_mail_alive(struct coir__fiber *f, uint32_t why);
 COIR_HIDDEN void coir__worker_mail_call(struct coir__worker *w, struct coir__mail_call *call);
 
 /* Handle what has arrived. The worker itself. */
