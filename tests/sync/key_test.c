@@ -217,7 +217,8 @@ static void values_of_a_deleted_key_are_not_seen_by_a_new_one(void **state)
 {
     void *(*body)(void *) = meet_old_values;
     (void)state;
-    seen = refused = destroyed = 0;
+    destroyed = 0;
+    seen = refused = 0;
     assert_int_equal(fiber_test_run(1, join_one, &body), 0);
     assert_int_equal(seen, 0);
     assert_int_equal(refused, KEYS_MAX);
@@ -301,7 +302,8 @@ static void come_and_go_together(void *arg)
 static void keys_may_come_and_go_on_several_workers_at_once(void **state)
 {
     (void)state;
-    seen = destroyed = 0;
+    destroyed = 0;
+    seen = 0;
     assert_int_equal(fiber_test_run(4, come_and_go_together, &seen), 0);
     assert_int_equal(seen, 0);
     assert_int_equal(destroyed, 0);

@@ -1,65 +1,151 @@
-/* tests/sync/mutex_test.c - one at a time, in the order of arrival, fibers and plain threads mixed.
- * SPDX-License-Identifier: MIT */
-#include "../sched/kit.h"
-
-enum { USERS = 8, THREADS = 2 };
+/* tests/sync/mutex_test.c - one at a time, and never lost.
+ * SPDX-License-Identifier: MIT
+ *
+ * What holds for every wait is in waits_test.c. */
+#include "crowd.h"
 
 struct counted {
     coir_mutex mutex;
     long value, each;
     _Atomic int inside, together;
+    _Atomic long got_it;
 };
 
-static void count_up(struct counted *c)
+static void count_inside(struct counted *c, long i)
 {
-    for (long i = 0; i < c->each; i++) {
-        coir_mutex_lock(&c->mutex);
-        if (atomic_fetch_add(&c->inside, 1))
-            atomic_fetch_add(&c->together, 1);
-        c->value++;
-        if (i % 3 == 0)
-            kit_pause();
-        atomic_fetch_sub(&c->inside, 1);
-        coir_mutex_unlock(&c->mutex);
-    }
+    if (atomic_fetch_add(&c->inside, 1))
+        atomic_fetch_add(&c->together, 1);
+    c->value++;
+    c->got_it++;
+    if (i % 3 == 0)
+        kit_pause();
+    atomic_fetch_sub(&c->inside, 1);
 }
 
-static void *count_as_fiber(void *arg)
+static void *count_up(void *arg)
 {
-    count_up(arg);
+    struct counted *c = arg;
+    for (long i = 0; i < c->each; i++) {
+        coir_mutex_lock(&c->mutex);
+        count_inside(c, i);
+        coir_mutex_unlock(&c->mutex);
+    }
     return NULL;
 }
 
 static void count_together(void *arg)
 {
-    coir_attr attr = { .flags = COIR_SPREAD };
-    coir_fiber *fibers[USERS];
-    pthread_t threads[THREADS];
-    for (int i = 0; i < THREADS; i++)
-        pthread_create(&threads[i], NULL, count_as_fiber, arg);
-    for (int i = 0; i < USERS; i++)
-        fibers[i] = coir_spawn_with(&attr, count_as_fiber, arg);
-    for (int i = 0; i < USERS; i++)
-        coir_join(fibers[i], NULL);
-    for (int i = 0; i < THREADS; i++)
-        pthread_join(threads[i], NULL);
+    crowd_run(count_up, arg);
 }
 
 static void only_one_has_it_at_a_time(void **state)
 {
     (void)state;
     for (const unsigned *w = test_workers; *w; w++) {
-        struct counted c = { .each = test_scaled(2000, 50) };
+        struct counted c = { .each = test_scaled(1000, 50) };
         assert_int_equal(fiber_test_run(*w, count_together, &c), 0);
         assert_int_equal(c.together, 0);
-        assert_int_equal(c.value, (USERS + THREADS) * c.each);
+        assert_int_equal(c.value, CROWD * c.each);
     }
+}
+
+/* In every way that there is, with deadlines that are short enough to pass. */
+static void *count_by_all_means(void *arg)
+{
+    struct counted *c = arg;
+    unsigned seed = (unsigned)(uintptr_t)&seed;
+    for (long i = 0; i < c->each; i++) {
+        unsigned way = crowd_pick(&seed, 4);
+        if (way == 0)
+            coir_mutex_lock(&c->mutex);
+        else if (way == 1
+                     ? coir_mutex_trylock(&c->mutex) < 0
+                     : coir_mutex_timedlock(&c->mutex, coir_after(crowd_pick(&seed, 20000))) < 0)
+            continue;
+        count_inside(c, i);
+        coir_mutex_unlock(&c->mutex);
+    }
+    return NULL;
+}
+
+static void count_and_cancel(void *arg)
+{
+    coir_fiber *fibers[CROWD_FIBERS];
+    for (int round = 0; round < 4; round++) {
+        for (int i = 0; i < CROWD_FIBERS; i++)
+            fibers[i] = crowd_spawn(count_by_all_means, arg);
+        for (int i = 0; i < CROWD_FIBERS; i += 2) {
+            coir_sleep(COIR_US(100));
+            coir_cancel(fibers[i]);
+        }
+        for (int i = 0; i < CROWD_FIBERS; i++)
+            coir_join(fibers[i], NULL);
+    }
+    crowd_run(count_by_all_means, arg);
+}
+
+static void it_is_not_lost_by_those_who_stop_waiting(void **state)
+{
+    const coir_mutex zero = COIR_MUTEX_INIT;
+    (void)state;
+    for (const unsigned *w = test_workers; *w; w++) {
+        struct counted c = { .each = test_scaled(300, 20) };
+        assert_int_equal(fiber_test_run(*w, count_and_cancel, &c), 0);
+        assert_int_equal(c.together, 0);
+        assert_int_equal(c.value, c.got_it);
+        assert_memory_equal(&c.mutex, &zero, sizeof zero);
+    }
+}
+
+struct tried {
+    coir_mutex mutex;
+    coir_fiber *waiter;
+    struct kit_said taken, handed_over, free, late;
+    bool got_it;
+};
+
+static void *lock_once(void *arg)
+{
+    struct tried *t = arg;
+    coir_mutex_lock(&t->mutex);
+    t->got_it = true;
+    coir_mutex_unlock(&t->mutex);
+    return NULL;
+}
+
+static void unlock_and_try(void *arg)
+{
+    struct tried *t = arg;
+    coir_mutex_lock(&t->mutex);
+    t->taken = KIT_SAID(coir_mutex_trylock(&t->mutex));
+    t->waiter = coir_spawn(lock_once, t);
+    crowd_is_parked(t->waiter);
+    coir_mutex_unlock(&t->mutex);
+    t->handed_over = KIT_SAID(coir_mutex_trylock(&t->mutex));
+    coir_join(t->waiter, NULL);
+    t->free = KIT_SAID(coir_mutex_trylock(&t->mutex));
+    coir_mutex_unlock(&t->mutex);
+    t->late = KIT_SAID(coir_mutex_timedlock(&t->mutex, coir_now() - 1));
+}
+
+static void unlock_hands_it_to_the_waiter_and_not_to_who_comes_first(void **state)
+{
+    struct tried t = { .got_it = false };
+    (void)state;
+    assert_int_equal(fiber_test_run(1, unlock_and_try, &t), 0);
+    kit_assert_said(t.taken, -1, EBUSY);
+    kit_assert_said(t.handed_over, -1, EBUSY);
+    assert_true(t.got_it);
+    kit_assert_said(t.free, 0, 0);
+    kit_assert_said(t.late, 0, 0); /* it was free */
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_one_has_it_at_a_time),
+        cmocka_unit_test(it_is_not_lost_by_those_who_stop_waiting),
+        cmocka_unit_test(unlock_hands_it_to_the_waiter_and_not_to_who_comes_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
