@@ -59,6 +59,10 @@ samples   := $(patsubst samples/%.c,$(BUILD)/samples/%,$(wildcard samples/*.c))
 # once more on the real one (sched_uring).
 support_src := $(filter-out tests/support/use_%,$(wildcard tests/support/*.c))
 support_obj := $(patsubst %,$(BUILD)/obj/%.o,$(support_src))
+# What sync says about mistakes is tested in a build that says it.
+debug_src := $(wildcard src/sync/*.c src/api/sync.c)
+debug_obj := $(patsubst %,$(BUILD)/debug/%.o,$(debug_src))
+misuse    := $(BUILD)/tests/sync/misuse_test
 fake_obj  := $(BUILD)/obj/tests/support/use_fake_engine.c.o
 test_src  := $(foreach layer,arch sched sync io api,$(wildcard tests/$(layer)/*_test.c))
 test_cxx  := $(wildcard tests/cxx/*_test.cc)
@@ -114,12 +118,21 @@ $(BUILD)/samples/%: samples/%.c $$(wildcard samples/%/*.c samples/%/*.h) $(BUILD
 	$(q)$(CC) $(cflags) -Isamples/$* $(ldflags) -o $@ $(filter %.c %.a,$^) $(lib_libs)
 
 # Tests see the inside: they are linked with the static library, whose hidden names they may use.
-link_test = $(CC) $(cflags) -Itests $(ldflags) -o $@ $(filter %.c %.o %.a,$^) $(lib_libs) $(cmocka)
+link_test = $(CC) $(cflags) -Itests $(ldflags) -o $@ $(filter %.c %.o,$^) $(filter %.a,$^) \
+            $(lib_libs) $(cmocka)
 
 $(tests_fake): $(BUILD)/tests/%: tests/%.c $(fake_obj) $(support_obj) $(BUILD)/libcoir.a
 	@mkdir -p $(@D)
 	$(say) link $@
 	$(q)$(link_test)
+
+# Linked before the library, which is then not asked for these.
+$(misuse): $(debug_obj)
+
+$(BUILD)/debug/%.c.o: %.c
+	@mkdir -p $(@D)
+	$(say) cc $<
+	$(q)$(CC) $(cflags) -DCOIR_DEBUG -c -o $@ $<
 
 $(tests_uring): $(BUILD)/tests/sched_uring/%: tests/sched/%.c $(support_obj) $(BUILD)/libcoir.a
 	@mkdir -p $(@D)

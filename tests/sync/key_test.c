@@ -188,7 +188,7 @@ static void values_that_destructors_set_are_destroyed_four_times_over(void **sta
         coir_key_delete(many[i]);
 }
 
-static int seen, refused;
+static _Atomic int seen, refused;
 
 /* Every slot is used again, some of them twice. */
 static void *meet_old_values(void *arg)
@@ -304,7 +304,7 @@ static void keys_may_come_and_go_on_several_workers_at_once(void **state)
     (void)state;
     destroyed = 0;
     seen = 0;
-    assert_int_equal(fiber_test_run(4, come_and_go_together, &seen), 0);
+    assert_int_equal(fiber_test_run(4, come_and_go_together, &key), 0);
     assert_int_equal(seen, 0);
     assert_int_equal(destroyed, 0);
 }

@@ -2,8 +2,8 @@
  * them: everybody comes home, and the objects are as before.
  * SPDX-License-Identifier: MIT
  *
- * Method: detached fibers use an object until the drain cancels them; threads, which know nothing of
- * the end, use the same one all the time. */
+ * Method: detached fibers use an object until the drain cancels them; threads, which know nothing
+ * of the end, use the same one all the time. */
 #include "crowd.h"
 
 struct storm {
