@@ -222,6 +222,7 @@ static void one_victim(void *arg)
 {
     struct visit *visit = arg;
     struct victim *v = visit->victim;
+    kit_nobody_steals(); /* what is to be fresh stays so */
     v->other = coir_spawn(wait_here, v);
     visit->way(v);
     v->joined = KIT_SAID(coir_join(v->handle, NULL));

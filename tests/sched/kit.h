@@ -53,6 +53,17 @@ static inline struct coir__fiber *kit_record(coir_fiber *handle)
     return f;
 }
 
+/* From now on nobody steals in this run: fresh fibers start where they were spawned. For fibers. */
+static inline void kit_nobody_steals(void)
+{
+    _Atomic uint32_t *watching = &coir__worker_self()->rt->watching;
+    uint32_t none;
+    if (!KIT_UNTIL((none = 0, atomic_compare_exchange_strong(watching, &none, UINT32_MAX)))) {
+        fputs("somebody watches for ever\n", stderr);
+        abort();
+    }
+}
+
 /* Is this program built on the fake engine? Known once a runtime has started. */
 static inline bool kit_fake(void)
 {

@@ -188,8 +188,6 @@ static void *run_owners(void *arg)
                                .stack_class = -1,
                                .deadline_ns = COIR__NEVER };
     void *handles[FIBERS];
-    /* Their blocks name this worker: nobody may steal them. */
-    atomic_store(&w->rt->watching, UINT32_MAX);
     for (int i = 0; i < FIBERS; i++) {
         struct coir__fiber *f;
         owners[i].number = i;
@@ -215,6 +213,7 @@ static void on_each_worker(void *arg)
     struct owner(*owners)[FIBERS] = arg;
     unsigned workers = coir__worker_self()->rt->config.workers;
     coir_fiber *fibers[4];
+    kit_nobody_steals(); /* the owners' blocks name their worker */
     for (unsigned i = 0; i < workers; i++) {
         const coir_attr spread = { .flags = COIR_SPREAD };
         fibers[i] = coir_spawn_with(&spread, run_owners, owners[i]);

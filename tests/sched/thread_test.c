@@ -324,9 +324,9 @@ static void leave_one_to_the_thread(void *arg)
     struct meet *m = arg;
     pthread_t thread;
     m->handle = coir_spawn(end_after_main, m);
+    struct coir__fiber *record = kit_record(m->handle);
     pthread_create(&thread, NULL, join_the_last, m);
     pthread_detach(thread);
-    struct coir__fiber *record = kit_record(m->handle);
     while (!record->joiner && !record->done)
         kit_pause();
     if (record->done && !record->joiner)
