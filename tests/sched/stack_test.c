@@ -108,8 +108,8 @@ static void a_wave_that_never_parks_uses_one_stack_a_worker(void **state)
             assert_int_equal(fiber_test_run(*w, wave, s), 0);
             assert_int_equal(s->failed + s->wrong, 0);
             /* The fibers of a worker that was not interrupted ran on one; the spawner, which gave
-             * way to them while it waited, had another. */
-            assert_true(different(s) <= (flags[i] & COIR_SPREAD ? 2 * (int)*w : 1));
+             * way to them while it waited, had another. Others may have stolen some. */
+            assert_true(different(s) <= (*w > 1 ? 2 * (int)*w : 1));
             free(s);
         }
 }
