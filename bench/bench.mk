@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 
 bench_dir   := $(BUILD)/bench
-bench_progs := $(addprefix $(bench_dir)/,coir_bench switch pthread boost_fiber go tokio)
+bench_progs := $(addprefix $(bench_dir)/,coir_bench load switch pthread boost_fiber go tokio)
 bench_go    := $(wildcard bench/peers/go/*)
 bench_tokio := $(wildcard bench/peers/tokio/Cargo.toml bench/peers/tokio/src/* \
                           bench/peers/tokio/.cargo/*)
@@ -22,10 +22,12 @@ bench: setup-bench ## measure against the peers; BENCH="--quick --rows yield" pa
 .PHONY: bench-programs
 bench-programs: $(bench_progs) ## build what make bench runs
 
-$(bench_dir)/coir_bench: bench/coir_bench.c $(BUILD)/libcoir.a
+bench_obj := $(patsubst %,$(BUILD)/obj/%.o,$(wildcard bench/coir_*.c))
+
+$(bench_dir)/coir_bench: $(bench_obj) $(BUILD)/libcoir.a
 	@mkdir -p $(@D)
 	$(say) link $@
-	$(q)$(CC) $(cflags) $(ldflags) -o $@ $< $(BUILD)/libcoir.a $(lib_libs)
+	$(q)$(CC) $(ldflags) -o $@ $(bench_obj) $(BUILD)/libcoir.a $(lib_libs)
 
 $(bench_dir)/switch: bench/switch.c $(BUILD)/libcoir.a
 	@mkdir -p $(@D)
@@ -38,6 +40,11 @@ $(bench_dir)/switch: bench/switch.c $(BUILD)/libcoir.a
 	    set -- $< $(BUILD)/libcoir.a $(lib_libs); \
 	fi; \
 	$(CC) $(cflags) $(ldflags) -o $@ "$$@"
+
+$(bench_dir)/load: bench/load.c
+	@mkdir -p $(@D)
+	$(say) link $@
+	$(q)$(CC) $(cflags) $(ldflags) -o $@ $<
 
 $(bench_dir)/pthread: bench/peers/pthread.c
 	@mkdir -p $(@D)

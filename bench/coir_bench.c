@@ -6,75 +6,59 @@
  * spawn_once N   spawn N, then join N               ns per fiber, and the peak of memory
  * parked N       N fibers have run and are parked   memory at that moment; ns to spawn and park one
  * idle N         N workers with nothing to do       context switches and CPU ns of all threads
- * All rows but idle use one worker, so plain variables are shared safely. */
-#include <coir.h>
+ * mutex, skynet, forkjoin, forkjoin_flat: coir_coord.c.   accept: coir_accept.c.
+ * A third argument is the number of workers. yield and parked have one: their plain variables are
+ * shared safely then. */
+#include "coir_rows.h"
 
 #include <dirent.h>
+#include <libgen.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include "report.h"
 
 #define TEXT_(x) #x
 #define TEXT(x)  TEXT_(x)
 #define COIR_VERSION                                                                               \
     TEXT(COIR_VERSION_MAJOR) "." TEXT(COIR_VERSION_MINOR) "." TEXT(COIR_VERSION_PATCH)
 
+struct run run;
+
 static struct {
-    long n;      /* the argument N */
     long each;   /* yields of one fiber */
     long warm;   /* fibers that have made their warm-up rounds */
     long done;   /* fibers that have made all their yields */
     long parked; /* fibers that have run and are about to park */
-    int64_t t0, t1;
-    long ops;
-    struct memory memory;
-} run;
+} count;
 
-static coir_fiber **handles(long n)
+void runtime(void (*fn)(void *))
 {
-    coir_fiber **h = calloc((size_t)n, sizeof *h);
-    if (!h)
-        die("calloc");
-    return h;
-}
-
-static coir_fiber *spawn(void *(*fn)(void *))
-{
-    coir_fiber *f = coir_spawn(fn, NULL);
-    if (!f)
-        die("coir_spawn");
-    return f;
-}
-
-static void join(coir_fiber *f)
-{
-    if (coir_join(f, NULL) < 0)
-        die("coir_join");
+    coir_options options = { .workers = run.workers };
+    if (coir_run(fn, NULL, &options) < 0)
+        die("coir_run");
 }
 
 static void *yielder(void *arg)
 {
     for (long i = 0; i < BENCH_WARM; i++)
         coir_yield();
-    if (++run.warm == run.n)
+    if (++count.warm == run.n)
         run.t0 = clock_ns();
-    for (long i = 0; i < run.each; i++)
+    for (long i = 0; i < count.each; i++)
         coir_yield();
-    if (++run.done == run.n)
+    if (++count.done == run.n)
         run.t1 = clock_ns();
     return arg;
 }
 
-static void yield_row(void *arg)
+static void yield_main(void *arg)
 {
     coir_fiber **h = handles(run.n);
     (void)arg;
-    run.each = BENCH_YIELDS / run.n;
-    run.ops = run.each * run.n;
+    count.each = BENCH_YIELDS / run.n;
+    run.ops = count.each * run.n;
     for (long i = 0; i < run.n; i++)
-        h[i] = spawn(yielder);
+        h[i] = spawn(yielder, NULL);
     for (long i = 0; i < run.n; i++)
         join(h[i]);
     free(h);
@@ -91,7 +75,7 @@ static void waves(long size)
     run.t0 = clock_ns();
     for (long left = run.n; left > 0; left -= size) {
         for (long i = 0; i < size; i++)
-            h[i] = spawn(empty);
+            h[i] = spawn(empty, NULL);
         for (long i = 0; i < size; i++)
             join(h[i]);
         run.ops += size;
@@ -100,13 +84,13 @@ static void waves(long size)
     free(h);
 }
 
-static void spawn_waves_row(void *arg)
+static void spawn_waves_main(void *arg)
 {
     (void)arg;
     waves(BENCH_WAVE);
 }
 
-static void spawn_once_row(void *arg)
+static void spawn_once_main(void *arg)
 {
     (void)arg;
     waves(run.n);
@@ -114,22 +98,22 @@ static void spawn_once_row(void *arg)
 
 static void *sleeper(void *arg)
 {
-    run.parked++;
+    count.parked++;
     if (coir_sleep(COIR_SEC(3600)) == 0 || errno != ECANCELED)
         die("coir_sleep");
     return arg;
 }
 
-static void parked_row(void *arg)
+static void parked_main(void *arg)
 {
     coir_fiber **h = handles(run.n);
     (void)arg;
     run.t0 = clock_ns();
     for (long i = 0; i < run.n; i++)
-        h[i] = spawn(sleeper);
+        h[i] = spawn(sleeper, NULL);
     /* A fiber counts itself right before it parks, and there is one worker: whenever this fiber
      * runs, all that are counted are parked. */
-    while (run.parked < run.n)
+    while (count.parked < run.n)
         coir_yield();
     run.t1 = clock_ns();
     run.ops = run.n;
@@ -230,18 +214,46 @@ static int idle_row(long workers)
     return 0;
 }
 
+static void yield_row(void)
+{
+    runtime(yield_main);
+}
+
+static void spawn_waves_row(void)
+{
+    runtime(spawn_waves_main);
+}
+
+static void spawn_once_row(void)
+{
+    runtime(spawn_once_main);
+}
+
+static void parked_row(void)
+{
+    runtime(parked_main);
+}
+
+static const struct row {
+    const char *name;
+    void (*fn)(void);
+    unsigned workers_max;
+} rows[] = { { "yield", yield_row, 1 },
+             { "spawn_waves", spawn_waves_row, 1024 },
+             { "spawn_once", spawn_once_row, 1024 },
+             { "parked", parked_row, 1 },
+             { "mutex", mutex_row, 1024 },
+             { "skynet", skynet_row, 1024 },
+             { "forkjoin", forkjoin_row, 1024 },
+             { "forkjoin_flat", forkjoin_flat_row, 1024 },
+             { "accept", accept_row, 1024 } };
+
 int main(int argc, char **argv)
 {
-    static const struct {
-        const char *name;
-        void (*fn)(void *);
-    } rows[] = { { "yield", yield_row },
-                 { "spawn_waves", spawn_waves_row },
-                 { "spawn_once", spawn_once_row },
-                 { "parked", parked_row } };
-    coir_options options = { .workers = 1 };
-    if (argc != 3 || (run.n = atol(argv[2])) < 1) {
-        fprintf(stderr, "usage: %s yield|spawn_waves|spawn_once|parked|idle N\n", argv[0]);
+    run.n = argc > 2 ? atol(argv[2]) : 0;
+    run.workers = argc > 3 ? (unsigned)atoi(argv[3]) : 1;
+    if (argc > 4 || run.n < 1 || run.workers < 1) {
+        fprintf(stderr, "usage: %s ROW N [WORKERS]; bench/run.py --list names the rows\n", argv[0]);
         return 2;
     }
     if (!strcmp(argv[1], "idle"))
@@ -250,15 +262,15 @@ int main(int argc, char **argv)
         report_version("coir", COIR_VERSION);
         return 0;
     }
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        if (strcmp(argv[1], rows[i].name))
+    for (const struct row *row = rows; row < rows + sizeof rows / sizeof rows[0]; row++) {
+        if (strcmp(argv[1], row->name) || run.workers > row->workers_max)
             continue;
-        if (coir_run(rows[i].fn, NULL, &options) < 0)
-            die("coir_run");
-        report(rows[i].name, (double)(run.t1 - run.t0) / (double)run.ops, run.ops,
-               run.memory.maps ? &run.memory : NULL);
+        run.directory = dirname(argv[0]);
+        row->fn();
+        report(row->name, (double)(run.t1 - run.t0) / (double)run.ops, run.ops,
+               run.memory.maps ? &run.memory : NULL, run.more);
         return 0;
     }
-    fprintf(stderr, "%s: no row '%s'\n", argv[0], argv[1]);
+    fprintf(stderr, "%s: no row '%s' with %u workers\n", argv[0], argv[1], run.workers);
     return 2;
 }

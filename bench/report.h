@@ -15,6 +15,8 @@
 /* Rounds of every fiber before the clock starts: spawning and first touches stay outside. */
 #define BENCH_WARM 4L
 #define BENCH_WAVE 10000L
+/* Times that each party locks the mutex. */
+#define BENCH_LOCKS 1000L
 
 /* In kB, as /proc/self/status tells it; maps: lines of /proc/self/maps. */
 struct memory {
@@ -78,13 +80,14 @@ static inline void report_version(const char *what, const char *version)
            COMPILER);
 }
 
-/* m: the memory at the moment that matters, NULL: now. */
-static inline void report(const char *row, double ns, long ops, const struct memory *m)
+/* m: the memory at the moment that matters, NULL: now. more: further figures, `, "key": value`. */
+static inline void report(const char *row, double ns, long ops, const struct memory *m,
+                          const char *more)
 {
     struct memory now = m ? *m : memory_now();
     printf("{\"row\": \"%s\", \"ns\": %.3f, \"ops\": %ld, \"peak_kb\": %ld, \"rss_kb\": %ld, "
-           "\"pte_kb\": %ld, \"maps\": %ld}\n",
-           row, ns, ops, now.peak_kb, now.rss_kb, now.pte_kb, now.maps);
+           "\"pte_kb\": %ld, \"maps\": %ld%s}\n",
+           row, ns, ops, now.peak_kb, now.rss_kb, now.pte_kb, now.maps, more);
 }
 
 #endif

@@ -133,7 +133,7 @@ int main(int argc, char **argv)
             continue;
         row.fn();
         report(row.name, double(run.t1 - run.t0) / double(run.ops), run.ops,
-               run.at_park.maps ? &run.at_park : nullptr);
+               run.at_park.maps ? &run.at_park : nullptr, "");
         return 0;
     }
     fprintf(stderr, "%s: no row '%s'\n", argv[0], argv[1]);

@@ -133,7 +133,7 @@ int main(int argc, char **argv)
             continue;
         rows[i].fn();
         report(rows[i].name, (double)(run.t1 - run.t0) / (double)run.ops, run.ops,
-               run.memory.maps ? &run.memory : NULL);
+               run.memory.maps ? &run.memory : NULL, "");
         return 0;
     }
     fprintf(stderr, "%s: no row '%s'\n", argv[0], argv[1]);

@@ -1,0 +1,119 @@
+/* bench/coir_accept.c - a server: one fiber accepts, one per connection answers.   Try:
+ * coir_bench accept 1000 2
+ * SPDX-License-Identifier: MIT
+ *
+ * accept N  N connections of 20 requests, 50 us of work each; ns per request. It starts the client,
+ *           load.c. Further figures: "share", of the connections, what the busiest thread had;
+ *           "client_share", of the CPU time of both processes, what the client took. */
+#include "coir_rows.h"
+
+#include <arpa/inet.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "load.h"
+#include "work.h"
+
+static struct {
+    int listener;
+    pid_t *thread; /* of each connection: a fiber that has started stays on its worker */
+    atomic_long served;
+} server;
+
+static void *serve(void *arg)
+{
+    int fd = (int)(intptr_t)arg;
+    char message[LOAD_MESSAGE_BYTES];
+    ssize_t n;
+    server.thread[atomic_fetch_add(&server.served, 1)] = gettid();
+    while ((n = coir_read_full(fd, message, sizeof message)) > 0) {
+        work(1, BENCH_REQUEST_US * BENCH_STEPS_US);
+        if (coir_write_all(fd, message, (size_t)n) < 0)
+            break;
+    }
+    coir_close(fd);
+    return NULL;
+}
+
+static void accept_main(void *arg)
+{
+    coir_fiber **h = handles(run.n);
+    (void)arg;
+    for (long i = 0; i < run.n; i++) {
+        int fd = coir_accept(server.listener, NULL, NULL);
+        if (fd < 0)
+            die("coir_accept");
+        if (i == 0)
+            run.t0 = clock_ns();
+        h[i] = spawn(serve, (void *)(intptr_t)fd);
+    }
+    for (long i = 0; i < run.n; i++)
+        join(h[i]);
+    run.t1 = clock_ns();
+    free(h);
+}
+
+static pid_t start_client(void)
+{
+    struct sockaddr_in self;
+    socklen_t len = sizeof self;
+    char path[4096], port[16], connections[32];
+    if (getsockname(server.listener, (struct sockaddr *)&self, &len) < 0)
+        die("getsockname");
+    snprintf(path, sizeof path, "%s/load", run.directory);
+    snprintf(port, sizeof port, "%d", ntohs(self.sin_port));
+    snprintf(connections, sizeof connections, "%ld", run.n);
+    pid_t pid = fork();
+    if (pid < 0)
+        die("fork");
+    if (pid == 0) {
+        execl(path, path, port, connections, NULL);
+        die(path);
+    }
+    return pid;
+}
+
+static double cpu_ns(const struct rusage *r)
+{
+    return (double)(r->ru_utime.tv_sec + r->ru_stime.tv_sec) * 1e9 +
+           (double)(r->ru_utime.tv_usec + r->ru_stime.tv_usec) * 1e3;
+}
+
+/* The largest number of connections that one thread had. */
+static long busiest(void)
+{
+    long most = 0;
+    for (long i = 0; i < run.n; i++) {
+        long same = 0;
+        for (long j = 0; j < run.n; j++)
+            same += server.thread[j] == server.thread[i];
+        most = same > most ? same : most;
+    }
+    return most;
+}
+
+void accept_row(void)
+{
+    struct rusage ours, theirs;
+    struct rlimit files;
+    int status;
+    getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = files.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &files) < 0)
+        die("setrlimit");
+    server.thread = calloc((size_t)run.n, sizeof *server.thread);
+    server.listener = coir_tcp_listen("127.0.0.1", "0", 0);
+    if (!server.thread || server.listener < 0)
+        die("accept: set-up");
+    pid_t client = start_client();
+    runtime(accept_main);
+    if (wait4(client, &status, 0, &theirs) < 0 || status != 0)
+        die("accept: the client failed");
+    getrusage(RUSAGE_SELF, &ours);
+    run.ops = run.n * LOAD_REQUESTS;
+    snprintf(run.more, sizeof run.more, ", \"share\": %.3f, \"client_share\": %.3f",
+             (double)busiest() / (double)run.n,
+             cpu_ns(&theirs) / (cpu_ns(&ours) + cpu_ns(&theirs)));
+    free(server.thread);
+}

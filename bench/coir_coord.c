@@ -1,0 +1,209 @@
+/* bench/coir_coord.c - fibers that wait for each other.   Try: coir_bench mutex 1000 2
+ * SPDX-License-Identifier: MIT
+ *
+ * mutex N          N fibers, 1000 times each: lock, count, yield, unlock     ns per iteration
+ * skynet N         a tree of N leaves: each node spawns ten and joins them   ns per leaf
+ * forkjoin N       N pieces of 200 us of work, halved until there is one     ns per piece
+ * forkjoin_flat N  the same, a fiber per piece, all spawned by one           ns per piece */
+#include "coir_rows.h"
+
+#include <pthread.h>
+
+#include "work.h"
+
+enum { FORKJOIN_ROUNDS = 3 };
+
+static struct {
+    coir_mutex mutex;
+    long value;
+    atomic_long started;
+} locked;
+
+static void *locker(void *arg)
+{
+    atomic_fetch_add(&locked.started, 1);
+    for (long i = 0; i < BENCH_LOCKS; i++) {
+        coir_mutex_lock(&locked.mutex);
+        locked.value++;
+        coir_yield();
+        coir_mutex_unlock(&locked.mutex);
+    }
+    return arg;
+}
+
+/* All wait for the mutex before the clock starts: no spawn and no first touch of a stack is in. */
+static void mutex_main(void *arg)
+{
+    coir_fiber **h = handles(run.n);
+    (void)arg;
+    coir_mutex_lock(&locked.mutex);
+    for (long i = 0; i < run.n; i++)
+        h[i] = spawn(locker, NULL);
+    while (atomic_load(&locked.started) < run.n)
+        coir_yield();
+    run.t0 = clock_ns();
+    coir_mutex_unlock(&locked.mutex);
+    for (long i = 0; i < run.n; i++)
+        join(h[i]);
+    run.t1 = clock_ns();
+    run.ops = run.n * BENCH_LOCKS;
+    if (locked.value != run.ops) {
+        fprintf(stderr, "mutex: %ld of %ld counted\n", locked.value, run.ops);
+        exit(1);
+    }
+    free(h);
+}
+
+void mutex_row(void)
+{
+    runtime(mutex_main);
+}
+
+/* The leaves [first, first + size) below a node; a leaf's result is its number. */
+struct node {
+    long first, size;
+};
+
+static void *skynet(void *arg)
+{
+    const struct node *self = arg;
+    struct node child[10];
+    coir_fiber *f[10];
+    long sum = 0;
+    if (self->size == 1)
+        return (void *)self->first;
+    for (long i = 0; i < 10; i++) {
+        child[i] = (struct node){ self->first + i * (self->size / 10), self->size / 10 };
+        f[i] = spawn(skynet, &child[i]);
+    }
+    for (int i = 0; i < 10; i++)
+        sum += (long)join(f[i]);
+    return (void *)sum;
+}
+
+static void skynet_main(void *arg)
+{
+    struct node root = { 0, run.n };
+    (void)arg;
+    run.t0 = clock_ns();
+    long sum = (long)join(spawn(skynet, &root));
+    run.t1 = clock_ns();
+    run.ops = run.n;
+    if (sum != run.n * (run.n - 1) / 2) {
+        fprintf(stderr, "skynet: the sum is %ld\n", sum);
+        exit(1);
+    }
+}
+
+void skynet_row(void)
+{
+    runtime(skynet_main);
+}
+
+static void piece(void)
+{
+    work(1, BENCH_PIECE_US * BENCH_STEPS_US);
+}
+
+struct range {
+    long from, to;
+};
+
+static void *halves(void *arg)
+{
+    const struct range *r = arg;
+    if (r->to - r->from == 1) {
+        piece();
+        return NULL;
+    }
+    long middle = r->from + (r->to - r->from) / 2;
+    struct range left = { r->from, middle }, right = { middle, r->to };
+    coir_fiber *f = spawn(halves, &left);
+    halves(&right);
+    join(f);
+    return NULL;
+}
+
+static void halves_main(void *arg)
+{
+    struct range all = { 0, run.n };
+    (void)arg;
+    halves(&all);
+}
+
+static void *one_piece(void *arg)
+{
+    piece();
+    return arg;
+}
+
+static void flat_main(void *arg)
+{
+    coir_fiber **h = handles(run.n);
+    (void)arg;
+    for (long i = 0; i < run.n; i++)
+        h[i] = spawn(one_piece, NULL);
+    for (long i = 0; i < run.n; i++)
+        join(h[i]);
+    free(h);
+}
+
+static atomic_long taken;
+
+static void *taker(void *arg)
+{
+    while (atomic_fetch_add(&taken, 1) < run.n)
+        piece();
+    return arg;
+}
+
+/* The least that threads can do: they take piece after piece from a shared counter. */
+static void threads(void)
+{
+    pthread_t t[64];
+    unsigned others = run.workers - 1 < 64 ? run.workers - 1 : 64;
+    atomic_store(&taken, 0);
+    for (unsigned i = 0; i < others; i++)
+        if ((errno = pthread_create(&t[i], NULL, taker, NULL)))
+            die("pthread_create");
+    taker(NULL);
+    for (unsigned i = 0; i < others; i++)
+        pthread_join(t[i], NULL);
+}
+
+static int ascending(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Both sides take turns in one process, and both start their threads and end them: the same CPUs,
+ * the same instructions of work, nearly the same moment. */
+static void forkjoin(void (*fn)(void *))
+{
+    int64_t ours[FORKJOIN_ROUNDS], theirs[FORKJOIN_ROUNDS];
+    for (int i = 0; i < FORKJOIN_ROUNDS; i++) {
+        int64_t t0 = clock_ns();
+        runtime(fn);
+        int64_t t1 = clock_ns();
+        threads();
+        theirs[i] = clock_ns() - t1;
+        ours[i] = t1 - t0;
+    }
+    qsort(ours, FORKJOIN_ROUNDS, sizeof ours[0], ascending);
+    qsort(theirs, FORKJOIN_ROUNDS, sizeof theirs[0], ascending);
+    run.t1 = ours[FORKJOIN_ROUNDS / 2];
+    run.ops = run.n;
+    snprintf(run.more, sizeof run.more, ", \"pthread_ns\": %.3f",
+             (double)theirs[FORKJOIN_ROUNDS / 2] / (double)run.n);
+}
+
+void forkjoin_row(void)
+{
+    forkjoin(halves_main);
+}
+
+void forkjoin_flat_row(void)
+{
+    forkjoin(flat_main);
+}
