@@ -1,4 +1,4 @@
-/* bench/coir_rows.h - what the files of coir_bench share: the run's figures, and calls that must not
+/* bench/coir_rows.h - what the files of coir_bench share: the run's figures, and calls that do not
  * fail.
  * SPDX-License-Identifier: MIT */
 #ifndef BENCH_COIR_ROWS_H

@@ -1,5 +1,5 @@
-/* bench/work.h - a piece of CPU-bound work: a fixed number of steps, so that a thread that loses its
- * CPU meanwhile has not worked. The Go program has the same loop.
+/* bench/work.h - a piece of CPU-bound work, of a fixed number of steps: a thread that loses its CPU
+ * meanwhile has not worked. The Go program has the same loop.
  * SPDX-License-Identifier: MIT */
 #ifndef BENCH_WORK_H
 #define BENCH_WORK_H

@@ -1,8 +1,8 @@
-// bench/peers/go - goroutines on one P (GOMAXPROCS=1).   Try: go yield 1000
+// bench/peers/go - goroutines on as many Ps as there are workers (GOMAXPROCS).   Try: go yield 1000
 // SPDX-License-Identifier: MIT
 //
-// Rows as in coir_bench.c. Joining is a sync.WaitGroup, waiting a receive from a channel: the
-// cheapest ways Go has.
+// Rows as in coir_bench.c and its companions; coord.go has the latter. Joining is a sync.WaitGroup,
+// waiting a receive from a channel: the cheapest ways Go has.
 package main
 
 import (
@@ -116,16 +116,18 @@ func parkedRow(n int) {
 }
 
 func main() {
-	runtime.GOMAXPROCS(1)
-	n := 0
-	if len(os.Args) == 3 {
+	n, workers := 0, 1
+	if len(os.Args) > 2 {
 		n, _ = strconv.Atoi(os.Args[2])
 	}
-	if n < 1 {
-		fmt.Fprintf(os.Stderr, "usage: %s yield|spawn_waves|spawn_once|parked N\n",
-			os.Args[0])
+	if len(os.Args) > 3 {
+		workers, _ = strconv.Atoi(os.Args[3])
+	}
+	if n < 1 || workers < 1 {
+		fmt.Fprintf(os.Stderr, "usage: %s ROW N [WORKERS]\n", os.Args[0])
 		os.Exit(2)
 	}
+	runtime.GOMAXPROCS(workers)
 	switch row := os.Args[1]; row {
 	case "yield":
 		yieldRow(n)
@@ -135,6 +137,18 @@ func main() {
 		waves(row, n, n)
 	case "parked":
 		parkedRow(n)
+	case "chan_pingpong":
+		pingpongRow(n)
+	case "chan_unbuf":
+		chanRow(row, n, 0)
+	case "chan_buf128":
+		chanRow(row, n, 128)
+	case "mutex":
+		mutexRow(n)
+	case "skynet":
+		skynetRow(n)
+	case "accept":
+		acceptRow(n)
 	case "version":
 		fmt.Printf("{\"row\": \"version\", \"version\": %q}\n", runtime.Version())
 	default:

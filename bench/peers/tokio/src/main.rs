@@ -1,12 +1,18 @@
-// bench/peers/tokio - tokio's current_thread runtime.   Try: tokio yield 1000
+// bench/peers/tokio - tokio's current_thread runtime; with several workers, multi_thread.
+// Try: tokio yield 1000
 // SPDX-License-Identifier: MIT
 //
-// Rows as in coir_bench.c. Tasks are stackless: each is the size of its state machine, and has no
-// stack. Joining is awaiting the JoinHandle, waiting is a Notify: the cheapest ways tokio has.
+// Rows as in coir_bench.c and its companions; coord.rs has the latter. Tasks are stackless: each is
+// the size of its state machine, and has no stack. Joining is awaiting the JoinHandle, waiting is a
+// Notify: the cheapest ways tokio has.
+mod coord;
+
 use std::cell::Cell;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Builder;
 use tokio::sync::Notify;
 use tokio::task::{yield_now, JoinHandle};
 
@@ -47,7 +53,7 @@ fn report(row: &str, elapsed: Duration, ops: usize, m: Memory) {
     );
 }
 
-// One thread runs everything, so plain thread-local cells count.
+// yield and parked: one thread runs everything, so plain thread-local cells count.
 thread_local! {
     static WARMED: Cell<usize> = const { Cell::new(0) };
     static DONE: Cell<usize> = const { Cell::new(0) };
@@ -96,7 +102,7 @@ async fn yield_row(n: usize) {
     report("yield", t1 - t0, each * n, memory_now());
 }
 
-async fn waves(row: &str, n: usize, size: usize) {
+async fn waves(row: &'static str, n: usize, size: usize) {
     let mut handles = Vec::with_capacity(size);
     let mut ops = 0;
     let t0 = Instant::now();
@@ -137,22 +143,41 @@ fn version() -> &'static str {
     package.split('"').nth(1).unwrap_or("unknown")
 }
 
+// On several workers main is a task too, as block_on's own thread is none of them.
+fn run<F: Future<Output = ()> + Send + 'static>(workers: usize, main: F) {
+    if workers == 1 {
+        Builder::new_current_thread().build().unwrap().block_on(main);
+    } else {
+        let runtime = Builder::new_multi_thread().worker_threads(workers).build().unwrap();
+        runtime.block_on(async { tokio::spawn(main).await.unwrap() });
+    }
+}
+
 fn main() {
     let args: Vec<String> = std::env::args().collect();
-    let n: usize = args.get(2).and_then(|n| n.parse().ok()).unwrap_or(0);
-    if args.len() != 3 || n == 0 {
-        eprintln!("usage: {} yield|spawn_waves|spawn_once|parked N", args[0]);
+    let number = |i: usize, default: &str| -> usize {
+        args.get(i).map_or(default, |text| text).parse().unwrap_or(0)
+    };
+    let (n, workers) = (number(2, "0"), number(3, "1"));
+    if args.len() > 4 || n == 0 || workers == 0 {
+        eprintln!("usage: {} ROW N [WORKERS]", args[0]);
         std::process::exit(2);
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    match args[1].as_str() {
-        "yield" => runtime.block_on(yield_row(n)),
-        "spawn_waves" => runtime.block_on(waves("spawn_waves", n, WAVE)),
-        "spawn_once" => runtime.block_on(waves("spawn_once", n, n)),
-        "parked" => runtime.block_on(parked_row(n)),
-        "version" => println!("{{\"row\": \"version\", \"version\": \"tokio {}\"}}", version()),
-        row => {
-            eprintln!("{}: no row '{}'", args[0], row);
+    match (args[1].as_str(), workers) {
+        ("yield", 1) => run(1, yield_row(n)),
+        ("spawn_waves", _) => run(workers, waves("spawn_waves", n, WAVE)),
+        ("spawn_once", _) => run(workers, waves("spawn_once", n, n)),
+        ("parked", 1) => run(1, parked_row(n)),
+        ("chan_pingpong", _) => run(workers, coord::pingpong_row(n)),
+        ("chan_unbuf", _) => run(workers, coord::chan_row("chan_unbuf", n, 1)),
+        ("chan_buf128", _) => run(workers, coord::chan_row("chan_buf128", n, 128)),
+        ("mutex", _) => run(workers, coord::mutex_row(n)),
+        ("skynet", _) => run(workers, coord::skynet_row(n)),
+        ("version", _) => {
+            println!("{{\"row\": \"version\", \"version\": \"tokio {}\"}}", version())
+        }
+        (row, _) => {
+            eprintln!("{}: no row '{}' with {} workers", args[0], row, workers);
             std::process::exit(2);
         }
     }
