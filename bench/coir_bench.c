@@ -6,7 +6,7 @@
  * spawn_once N   spawn N, then join N               ns per fiber, and the peak of memory
  * parked N       N fibers have run and are parked   memory at that moment; ns to spawn and park one
  * idle N         N workers with nothing to do       context switches and CPU ns of all threads
- * mutex, skynet, forkjoin, forkjoin_flat: coir_coord.c.   accept: coir_accept.c.
+ * chan_*, mutex, skynet, forkjoin, forkjoin_flat: coir_coord.c.   accept: coir_accept.c.
  * A third argument is the number of workers. yield and parked have one: their plain variables are
  * shared safely then. */
 #include "coir_rows.h"
@@ -242,6 +242,9 @@ static const struct row {
              { "spawn_waves", spawn_waves_row, 1024 },
              { "spawn_once", spawn_once_row, 1024 },
              { "parked", parked_row, 1 },
+             { "chan_pingpong", chan_pingpong_row, 1024 },
+             { "chan_unbuf", chan_unbuf_row, 1024 },
+             { "chan_buf128", chan_buf128_row, 1024 },
              { "mutex", mutex_row, 1024 },
              { "skynet", skynet_row, 1024 },
              { "forkjoin", forkjoin_row, 1024 },

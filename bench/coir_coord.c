@@ -1,6 +1,9 @@
 /* bench/coir_coord.c - fibers that wait for each other.   Try: coir_bench mutex 1000 2
  * SPDX-License-Identifier: MIT
  *
+ * chan_pingpong N  N messages there and back, two channels without room      ns per round trip
+ * chan_unbuf N     N messages one way, without room                          ns per message
+ * chan_buf128 N    the same with room for 128                                ns per message
  * mutex N          N fibers, 1000 times each: lock, count, yield, unlock     ns per iteration
  * skynet N         a tree of N leaves: each node spawns ten and joins them   ns per leaf
  * forkjoin N       N pieces of 200 us of work, halved until there is one     ns per piece
@@ -12,6 +15,97 @@
 #include "work.h"
 
 enum { FORKJOIN_ROUNDS = 3 };
+
+static coir_chan *there, *back;
+
+static coir_chan *chan_new(size_t capacity)
+{
+    coir_chan *c = coir_chan_new(sizeof(long), capacity);
+    if (!c)
+        die("coir_chan_new");
+    return c;
+}
+
+static void *echoer(void *arg)
+{
+    long v;
+    while (coir_chan_recv(there, &v) == 0)
+        if (coir_chan_send(back, &v) < 0)
+            die("coir_chan_send");
+    return arg;
+}
+
+static void pingpong_main(void *arg)
+{
+    (void)arg;
+    there = chan_new(0);
+    back = chan_new(0);
+    coir_fiber *f = spawn(echoer, NULL);
+    run.t0 = clock_ns();
+    for (long i = 0, v; i < run.n; i++)
+        if (coir_chan_send(there, &i) < 0 || coir_chan_recv(back, &v) < 0 || v != i)
+            die("chan_pingpong: another number came back");
+    run.t1 = clock_ns();
+    run.ops = run.n;
+    coir_chan_close(there);
+    join(f);
+    coir_chan_free(there);
+    coir_chan_free(back);
+}
+
+void chan_pingpong_row(void)
+{
+    runtime(pingpong_main);
+}
+
+static void *producer(void *arg)
+{
+    for (long i = 0; i < run.n; i++)
+        if (coir_chan_send(there, &i) < 0)
+            die("coir_chan_send");
+    coir_chan_close(there);
+    return arg;
+}
+
+static void one_way(size_t capacity)
+{
+    there = chan_new(capacity);
+    run.t0 = clock_ns();
+    coir_fiber *f = spawn(producer, NULL);
+    long sum = 0;
+    for (long v; coir_chan_recv(there, &v) == 0;)
+        sum += v;
+    run.t1 = clock_ns();
+    run.ops = run.n;
+    if (sum != run.n * (run.n - 1) / 2) {
+        fputs("a message was lost\n", stderr);
+        exit(1);
+    }
+    join(f);
+    coir_chan_free(there);
+}
+
+static void unbuf_main(void *arg)
+{
+    (void)arg;
+    one_way(0);
+}
+
+static void buf128_main(void *arg)
+{
+    (void)arg;
+    one_way(128);
+}
+
+void chan_unbuf_row(void)
+{
+    runtime(unbuf_main);
+}
+
+void chan_buf128_row(void)
+{
+    runtime(buf128_main);
+}
 
 static struct {
     coir_mutex mutex;

@@ -24,6 +24,9 @@ extern struct run {
 void runtime(void (*fn)(void *));
 
 /* coir_coord.c, coir_accept.c: each starts the runtime by itself. */
+void chan_pingpong_row(void);
+void chan_unbuf_row(void);
+void chan_buf128_row(void);
 void mutex_row(void);
 void skynet_row(void);
 void forkjoin_row(void);

@@ -127,6 +127,14 @@ COIR_HIDDEN struct coir__fiber *coir__spawn_plain(struct coir__worker *w, void *
 
 /* -errno as in coir/fiber.h. Success: *result and *error are the fiber's. */
 COIR_HIDDEN int coir__join(void *handle, void **result, int *error);
+/* For select. As coir__join, but -EAGAIN instead of waiting. */
+COIR_HIDDEN int coir__join_now(void *handle, void **result, int *error);
+/* Have the fiber's end claim waiter, which may be its joiner already: 0. Or -EINVAL: coir__join_now
+ * would not have said -EAGAIN. visited is for coir__join_leave. */
+COIR_HIDDEN int coir__join_enter(void *handle, struct coir__waiter *waiter,
+                                 struct coir__runtime **visited);
+COIR_HIDDEN void coir__join_leave(void *handle, struct coir__waiter *waiter,
+                                  struct coir__runtime *visited);
 COIR_HIDDEN int coir__detach(void *handle);
 COIR_HIDDEN int coir__cancel(void *handle);
 /* For who knows that f does not end meanwhile: one more bit of `cancelled`, and have the call that

@@ -372,6 +372,59 @@ int coir__join(void *handle, void **result, int *error)
     return join(handle, result, error);
 }
 
+int coir__join_now(void *handle, void **result, int *error)
+{
+    struct coir__fiber *f = coir__fiber_of(handle);
+    struct coir__runtime *visited;
+    if (f && f == coir__fiber_self())
+        return -EDEADLK;
+    if (!f || !coir__fiber_lock(f, coir__handle_generation(handle)))
+        return -EINVAL;
+    int err = claim(f, handle, &visited);
+    if (err == 0 && !GET(f->done)) {
+        SET(f->joiner, NULL);
+        err = -EAGAIN;
+    }
+    coir__fiber_unlock(f);
+    if (err == 0)
+        take_result(f, result, error);
+    leave(visited);
+    return err;
+}
+
+int coir__join_enter(void *handle, struct coir__waiter *waiter, struct coir__runtime **visited)
+{
+    struct coir__fiber *f = coir__fiber_of(handle);
+    *visited = NULL;
+    if (!f || f == coir__fiber_self() || !coir__fiber_lock(f, coir__handle_generation(handle)))
+        return -EINVAL;
+    int err = 0;
+    if (GET(f->joiner) != waiter || !still(f, handle)) {
+        err = claim(f, handle, visited);
+        if (err == 0)
+            SET(f->joiner, GET(f->done) ? NULL : waiter);
+        if (err == 0 && GET(f->done))
+            err = -EINVAL;
+    }
+    coir__fiber_unlock(f);
+    if (err < 0) {
+        leave(*visited);
+        *visited = NULL;
+    }
+    return err;
+}
+
+void coir__join_leave(void *handle, struct coir__waiter *waiter, struct coir__runtime *visited)
+{
+    struct coir__fiber *f = coir__fiber_of(handle);
+    if (f && coir__fiber_lock(f, coir__handle_generation(handle))) {
+        if (GET(f->joiner) == waiter)
+            SET(f->joiner, NULL);
+        coir__fiber_unlock(f);
+    }
+    leave(visited);
+}
+
 int coir__detach(void *handle)
 {
     struct coir__fiber *f = coir__fiber_of(handle);

@@ -35,6 +35,7 @@ void coir__waiter_init(struct coir__waiter *w)
     w->fiber = coir__fiber_self();
     w->stop = coir__waiter_stop;
     w->on = NULL;
+    w->many = false;
     if (!w->fiber)
         w->thread = coir__host_thread_id();
     atomic_store_explicit(&w->word, COIR__WAITING, memory_order_relaxed);

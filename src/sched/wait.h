@@ -31,6 +31,7 @@ struct coir__waiter {
         uint32_t thread; /* a plain thread: its id */
         uint32_t since;  /* a fiber that waits: its worker's stamp when it began to */
     };
+    bool many; /* it is on several lists: sync/select.h */
 };
 
 /* Prepare a waiter for the caller: the current fiber, or this thread. */
@@ -45,12 +46,12 @@ static inline bool coir__waiter_claim(struct coir__waiter *w, int outcome)
                                                    memory_order_acq_rel, memory_order_acquire);
 }
 
-/* The same for a waiter that is on one list only, by who holds that list's lock: nobody else can
- * claim it but its home worker, and if that is the caller, nobody at all. */
+/* The same by who holds the lock of a list that the waiter is on. When it is on no other, nobody
+ * else can claim it but its home worker, and if that is the caller, nobody at all. */
 static inline bool coir__waiter_claim_listed(struct coir__waiter *w, int outcome)
 {
     struct coir__worker *self = coir__worker_self();
-    if (!self || !w->fiber || coir__fiber_home(w->fiber) != self)
+    if (!self || !w->fiber || coir__fiber_home(w->fiber) != self || w->many)
         return coir__waiter_claim(w, outcome);
     if (atomic_load_explicit(&w->word, memory_order_relaxed) != COIR__WAITING)
         return false;

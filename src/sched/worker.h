@@ -89,6 +89,7 @@ struct coir__worker {
     uintptr_t thread_pointer; /* the thread's own */
     uint32_t tick;            /* counts the rounds of the loop */
     uint32_t stamp;           /* this tick's time, in units of coir__stamp_of */
+    _Atomic uint32_t random;  /* sync/select.c; the worker itself */
     uint32_t index;
     struct coir__slot *slot;    /* sched/bias.h */
     void *io;                   /* the engine's part */

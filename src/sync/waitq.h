@@ -48,11 +48,12 @@ static inline void coir__word_unlock(_Atomic uint64_t *word, uint64_t value)
     atomic_store_explicit(word, value, memory_order_release);
 }
 
-/* On a list: a ring, of which the list is the first. A waiter may have several (select). */
+/* On a list: a ring, of which the list is the first. A waiter may have several (select.h). */
 struct coir__wait_entry {
     struct coir__wait_entry *next, *prev; /* next NULL: on no list */
     struct coir__waiter *waiter;
-    bool claimed; /* its wait is over, and it waits on for a mutex: cond.c */
+    bool claimed; /* its wait is over: it waits on for a mutex (cond.c), or its select has seen it
+                     happen (select.h) */
 };
 
 static inline void coir__wait_list_push(struct coir__wait_entry **list, struct coir__wait_entry *e)
@@ -87,7 +88,7 @@ static inline void coir__wait_list_remove(struct coir__wait_entry **list,
 }
 
 /* Take off the oldest that still waits, claimed with outcome 0, and those before it whose wait has
- * ended otherwise. NULL: nobody waits. The waiters of the list are on no other. */
+ * ended otherwise. NULL: nobody waits. */
 static inline struct coir__wait_entry *coir__wait_list_claim(struct coir__wait_entry **list)
 {
     struct coir__wait_entry *e;

@@ -1,0 +1,124 @@
+/* api/chan.c - coir/chan.h.
+ * SPDX-License-Identifier: MIT
+ *
+ * send and recv, when they need not wait, run without a call to anything and without a frame. All
+ * else is in functions that they end with. */
+#include "edge.h"
+
+#include "sync/chan.h"
+
+#include <stdlib.h>
+
+static struct coir__chan *chan_of(const coir_chan *chan)
+{
+    return (struct coir__chan *)chan;
+}
+
+coir_chan *coir_chan_new(size_t elem_bytes, size_t capacity)
+{
+    size_t bytes;
+    struct coir__chan *c = NULL;
+    if (!__builtin_mul_overflow(elem_bytes, capacity, &bytes) &&
+        !__builtin_add_overflow(sizeof *c, bytes, &bytes))
+        c = aligned_alloc(COIR__CACHE_LINE, bytes);
+    if (!c) {
+        coir__edge(-ENOMEM);
+        return NULL;
+    }
+    memset(c, 0, sizeof *c);
+    coir__chan_init(c, elem_bytes, capacity);
+    return (coir_chan *)c;
+}
+
+void coir_chan_free(coir_chan *chan)
+{
+    if (!chan)
+        return;
+    coir__chan_clear(chan_of(chan));
+    free(chan);
+}
+
+void coir_chan_on_drop(coir_chan *chan, void (*drop)(void *elem))
+{
+    chan_of(chan)->drop = drop;
+}
+
+int coir_chan_writers(coir_chan *chan, size_t n)
+{
+    return (int)coir__edge(coir__chan_writers(chan_of(chan), n));
+}
+
+int coir_chan_close(coir_chan *chan)
+{
+    coir__chan_close(chan_of(chan));
+    return 0;
+}
+
+size_t coir_chan_len(const coir_chan *chan)
+{
+    return coir__chan_len(chan_of(chan));
+}
+
+static __attribute__((noinline)) int wait_for(struct coir__chan *c, struct coir__wait_entry **list,
+                                              void *elem, enum coir__why why)
+{
+    return (int)coir__edge(coir__chan_wait(c, list, elem, why));
+}
+
+static __attribute__((noinline)) int send_slowly(struct coir__chan *c, const void *elem)
+{
+    int err = elem || !c->elem_bytes ? coir__fiber_check(coir__fiber_self()) : -EINVAL;
+    if (err < 0)
+        return (int)coir__edge(err);
+    coir__bias_lock(&c->bias);
+    err = coir__chan_send_locked(c, elem);
+    if (err == -EAGAIN)
+        return wait_for(c, &c->senders, (void *)elem, COIR__WHY_SEND);
+    return (int)coir__edge(err);
+}
+
+static __attribute__((noinline)) int recv_slowly(struct coir__chan *c, void *elem)
+{
+    int err = elem || !c->elem_bytes ? coir__fiber_check(coir__fiber_self()) : -EINVAL;
+    if (err < 0)
+        return (int)coir__edge(err);
+    coir__bias_lock(&c->bias);
+    err = coir__chan_recv_locked(c, elem);
+    if (err == -EAGAIN)
+        return wait_for(c, &c->receivers, elem, COIR__WHY_RECV);
+    return (int)coir__edge(err);
+}
+
+int coir_chan_send(coir_chan *chan, const void *elem)
+{
+    return send_slowly(chan_of(chan), elem);
+}
+
+int coir_chan_recv(coir_chan *chan, void *elem)
+{
+    return recv_slowly(chan_of(chan), elem);
+}
+
+int coir_chan_trysend(coir_chan *chan, const void *elem)
+{
+    struct coir__chan *c = chan_of(chan);
+    if (!elem && c->elem_bytes)
+        return (int)coir__edge(-EINVAL);
+    coir__bias_lock(&c->bias);
+    int err = coir__chan_send_locked(c, elem);
+    if (err == -EAGAIN)
+        coir__bias_unlock(&c->bias);
+    return (int)coir__edge(err);
+}
+
+int coir_chan_tryrecv(coir_chan *chan, void *elem)
+{
+    struct coir__chan *c = chan_of(chan);
+    if (!elem && c->elem_bytes)
+        return (int)coir__edge(-EINVAL);
+    coir__bias_lock(&c->bias);
+    int err = coir__chan_recv_locked(c, elem);
+    if (err == -EAGAIN)
+        coir__bias_unlock(&c->bias);
+    return (int)coir__edge(err);
+}
