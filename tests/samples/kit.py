@@ -20,8 +20,8 @@ import time
 REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.join(REPO, os.environ.get("BUILD", "build"))
 LIMIT_S = 30
-PROGRAMS = ("01_hello", "02_timer", "03_pipeline", "04_echo", "static_server", "fetch_many",
-            "blocking_client")
+PROGRAMS = [name[:-2] for name in sorted(os.listdir(os.path.join(REPO, "samples")))
+            if name.endswith(".c")]
 
 _undo = []
 

@@ -1,0 +1,106 @@
+"""test_scenes.py - the samples of coordination, 05 to 21.
+SPDX-License-Identifier: MIT
+
+No upper limit on time is tighter than seconds: the machine may be busy."""
+
+import os
+
+from kit import *
+
+
+def lines_of(name, *args, status=0, **more):
+    r = run(name, *args, **more)
+    equal(r.status, status, (name, r))
+    return r.out.splitlines()
+
+
+def test_title():
+    """A page's title is printed, or that it has none."""
+    lines = lines_of("05_title")
+    equal(len(lines), 2, lines)
+    matches(r"^The title of http://127\.0\.0\.1:\d+/coconut is coconut$", lines[0])
+    matches(r"^http://127\.0\.0\.1:\d+/none has no title$", lines[1])
+
+
+def test_title_trouble():
+    """A page that cannot be had is told with its reason, and status 1."""
+    r = run("05_title", "http://127.0.0.1:1/", "ftp://nowhere")
+    equal((r.status, r.out), (1, ""), r)
+    matches("127.0.0.1:1/: Connection refused", r.err)
+    matches("ftp://nowhere: Invalid argument", r.err)
+
+
+def test_join():
+    """Two fibers take turns, and the order is always the same."""
+    want = [f"{who}: {i}" for i in range(1, 10) for who in ("first", "second")
+            if who == "first" or i <= 4]
+    for _ in range(3):
+        equal(lines_of("07_join"), want + ["both are done"])
+
+
+def test_messages():
+    """Four words arrive, each in its time, and the receiver ends by itself."""
+    r = run("08_messages", 100)
+    equal((r.status, r.out.splitlines()),
+          (0, [f"received '{word}'" for word in ("hi", "from", "the", "future")]))
+    check(r.seconds > 0.35, "too fast", r.seconds)
+
+
+def test_producers():
+    """The words of all senders arrive, each sender's in order; then the channel is closed."""
+    lines = lines_of("09_producers")
+    equal(lines[-1], "11 words, then the channel was closed")
+    words = [line.split("'")[1] for line in lines[:-1]]
+    for text in "hi from the future", "more messages for you", "and then some":
+        sender = text.split()
+        equal([word for word in words if word in sender], sender)
+
+
+def test_yield():
+    """With yields the two take turns; without, the first one starves the second."""
+    steps = [f"{who}: step {i}" for i in (1, 2, 3) for who in ("greedy", "patient")]
+    equal(lines_of("11_yield"), steps)
+    equal(lines_of("11_yield", "no"), sorted(steps))
+
+
+def test_thread():
+    """A thread's numbers reach a fiber, while other fibers of its worker run."""
+    equal(lines_of("16_thread"),
+          [f"received {i}" for i in range(1, 11)] + ["another fiber ran meanwhile"])
+
+
+def test_cores():
+    """One core has one line of computing; the picture shows waiting beside it."""
+    lines = lines_of("17_cores")
+    second = next(i for i, line in enumerate(lines) if line.startswith("all cores: "))
+    equal([line.split()[0] for line in lines[:second]], ["one", "waiting", "core"])
+    threads = [line.split()[0] for line in lines[second:]].count("core")
+    check(threads <= len(os.sched_getaffinity(0)), lines)
+    check(threads > 1 or len(os.sched_getaffinity(0)) == 1, lines)
+    check("#" in lines[1] and "#" in lines[2], lines)
+
+
+def test_sieve():
+    """The primes, in order."""
+    equal(lines_of("19_sieve", 12), ["2 3 5 7 11 13 17 19 23 29 31 37"])
+    equal(lines_of("19_sieve", 200)[0].split()[-1], "1223")
+    equal(run("19_sieve", 0).status, 2)
+
+
+def test_philosophers():
+    """Everyone eats as often as he wants."""
+    lines = lines_of("20_philosophers")
+    equal(len(lines), 5)
+    for line in lines:
+        matches("^[A-Z][a-z]+ ate 100 times$", line)
+
+
+def test_select():
+    """Items of both channels, silence told, and the end of both noticed."""
+    lines = lines_of("21_select")
+    equal([line for line in lines if line.startswith("odd")],
+          [f"odd: {i}" for i in (1, 3, 5, 7, 9)])
+    equal([line for line in lines if line.startswith("even")],
+          [f"even: {i}" for i in (2, 4, 6, 8, 10)])
+    check("nothing for 25 ms" in lines, lines)
+    equal(lines[-1], "the sum is 55")
