@@ -47,13 +47,16 @@ static struct coir__fiber *younger(struct coir__fiber *f)
     return coir__fiber_more(f)->younger;
 }
 
-/* The first from s on, in a list that is locked, for a cancel from above: locked, and marked. */
+/* The first from s on, in a list that is locked, for a cancel from above: locked, and marked. The
+ * children may have ended before the opener knows that it was cancelled; so it is noted here. */
 static struct coir__scope *next_to_cancel(struct coir__scope *s)
 {
     for (; s; s = s->outer) {
         uint64_t value = coir__word_lock(&s->word);
         if (!(value & (COIR__SCOPE_CANCELLED | COIR__SCOPE_SHIELDED))) {
             mark(s, COIR__SCOPE_CANCELLED);
+            if (s->oldest && !s->error)
+                s->error = ECANCELED;
             return s;
         }
         unlock(s);

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -89,6 +90,32 @@ static inline bool kit_emulated(void)
 static inline bool kit_threads_become(int n)
 {
     return TEST_SANITIZED || kit_emulated() || KIT_UNTIL(test_threads() == n);
+}
+
+static inline long kit_address_space_kb(void)
+{
+    long pages = 0;
+    FILE *statm = fopen("/proc/self/statm", "re");
+    if (!statm || fscanf(statm, "%ld", &pages) != 1)
+        pages = -1;
+    if (statm)
+        fclose(statm);
+    return pages * (sysconf(_SC_PAGESIZE) / 1024);
+}
+
+/* Limit the address space to so much more than it is; false: the limit does not hold, as in an
+ * emulator. */
+static inline bool kit_limit_memory(long more_kb)
+{
+    const size_t too_much = (size_t)(more_kb + 1024) * 1024;
+    struct rlimit limit = { .rlim_max = RLIM_INFINITY };
+    limit.rlim_cur = (rlim_t)(kit_address_space_kb() + more_kb) * 1024;
+    if (setrlimit(RLIMIT_AS, &limit) < 0)
+        return false;
+    void *at = mmap(NULL, too_much, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (at != MAP_FAILED)
+        munmap(at, too_much);
+    return at == MAP_FAILED;
 }
 
 static inline void *kit_nothing(void *arg)

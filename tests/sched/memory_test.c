@@ -6,8 +6,6 @@
  * worker the rounds are alike; with more, chance divides the memory into records and stacks. */
 #include "kit.h"
 
-#include <sys/resource.h>
-
 enum { FIBERS_MAX = 1000000, ROUNDS = 5, NO_LIMIT_HERE = 77, FAILED = 10 };
 
 struct crowd {
@@ -18,17 +16,6 @@ struct crowd {
     _Atomic long started, ended;
     _Atomic bool go;
 };
-
-static long address_space_kb(void)
-{
-    long pages = 0;
-    FILE *statm = fopen("/proc/self/statm", "re");
-    if (!statm || fscanf(statm, "%ld", &pages) != 1)
-        pages = -1;
-    if (statm)
-        fclose(statm);
-    return pages * (sysconf(_SC_PAGESIZE) / 1024);
-}
 
 static void *stay(void *arg)
 {
@@ -70,21 +57,6 @@ static void exhaust(void *arg)
     c->wrong += atomic_exchange(&c->ended, 0) != c->spawned;
 }
 
-/* Limit the address space to so much more than it is; false: the limit does not hold, as in an
- * emulator. */
-static bool limit_memory(long more_kb)
-{
-    const size_t too_much = (size_t)(more_kb + 1024) * 1024;
-    struct rlimit limit = { .rlim_max = RLIM_INFINITY };
-    limit.rlim_cur = (rlim_t)(address_space_kb() + more_kb) * 1024;
-    if (setrlimit(RLIMIT_AS, &limit) < 0)
-        return false;
-    void *at = mmap(NULL, too_much, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (at != MAP_FAILED)
-        munmap(at, too_much);
-    return at == MAP_FAILED;
-}
-
 static int run_out_of_memory(void *arg)
 {
     struct crowd *c = arg;
@@ -93,7 +65,7 @@ static int run_out_of_memory(void *arg)
     c->fibers = malloc(FIBERS_MAX * sizeof *c->fibers);
     if (!c->fibers || coir_run(kit_empty, NULL, &options) < 0)
         return FAILED;
-    if (!limit_memory(96 * 1024))
+    if (!kit_limit_memory(96 * 1024))
         return NO_LIMIT_HERE;
     long enough = 100;
     for (int round = 0; round < ROUNDS; round++) {
@@ -149,7 +121,7 @@ static int start_without_memory(void *arg)
         return FAILED;
     int fds = test_fds_open();
     for (long more_kb = 0; more_kb < 256 * 1024; more_kb += more_kb / 4 + 64) {
-        if (!limit_memory(more_kb))
+        if (!kit_limit_memory(more_kb))
             return NO_LIMIT_HERE;
         int result = coir_run(kit_empty, NULL, &options), err = errno;
         setrlimit(RLIMIT_AS, &none);

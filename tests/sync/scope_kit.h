@@ -79,6 +79,43 @@ static inline int sleep_for_ever(void *arg)
     return -1;
 }
 
+/* The same for a fiber that is no child. */
+static inline void *wait_for_cancel(void *arg)
+{
+    sleep_for_ever(arg);
+    return NULL;
+}
+
+/* A plain thread beside the fibers. Joining it does not block the worker that its children need. */
+struct helper {
+    void *(*fn)(void *);
+    void *arg;
+    pthread_t thread;
+    _Atomic bool done;
+};
+
+static inline void *help(void *arg)
+{
+    struct helper *h = arg;
+    h->fn(h->arg);
+    h->done = true;
+    return NULL;
+}
+
+static inline void helper_start(struct helper *h, void *(*fn)(void *), void *arg)
+{
+    h->fn = fn;
+    h->arg = arg;
+    h->done = false;
+    CHECK(pthread_create(&h->thread, NULL, help, h) == 0);
+}
+
+static inline void helper_join(struct helper *h)
+{
+    CHECK(KIT_UNTIL(h->done));
+    pthread_join(h->thread, NULL);
+}
+
 static inline bool scope_is(coir_scope *scope, uint64_t bit)
 {
     return atomic_load(&((struct coir__scope *)scope)->word) & bit;
