@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: MIT */
 #include "edge.h"
 
+#include "io/io.h"
 #include "sync/select.h"
 
 #include <limits.h>
@@ -49,15 +50,15 @@ coir_case coir_case_signal(const sigset_t *set, int *sig)
 }
 
 static const struct coir__select_kind *const kinds[COIR__CASE_KINDS] = {
-    [COIR__CASE_SEND] = &coir__select_send,
-    [COIR__CASE_RECV] = &coir__select_recv,
-    [COIR__CASE_JOIN] = &coir__select_join,
+    [COIR__CASE_SEND] = &coir__select_send,   [COIR__CASE_RECV] = &coir__select_recv,
+    [COIR__CASE_FD] = &coir__select_fd,       [COIR__CASE_JOIN] = &coir__select_join,
     [COIR__CASE_TIMER] = &coir__select_timer,
 };
 
-/* 0, or -errno. */
+/* How many of the cases wait for a descriptor; or -errno. */
 static int prepare(coir_case *cases, size_t n)
 {
+    int fds = 0;
     if (n > INT_MAX)
         return -EINVAL;
     for (size_t i = 0; i < n; i++) {
@@ -67,17 +68,19 @@ static int prepare(coir_case *cases, size_t n)
         if (!kinds[c->kind])
             return -ENOTSUP;
         c->result = c->error = 0;
+        fds += c->kind == COIR__CASE_FD && c->fd >= 0;
     }
-    return 0;
+    return fds;
 }
 
 int coir_select(coir_case *cases, size_t n, int64_t timeout_ns)
 {
+    struct coir__case *mine = (struct coir__case *)cases;
+    int64_t until_ns = timeout_ns < 0 ? COIR_NEVER : timeout_ns == 0 ? 0 : coir_after(timeout_ns);
     long happened = prepare(cases, n);
-    if (happened == 0) {
-        int64_t until_ns = timeout_ns <= 0 ? 0 : coir_after(timeout_ns);
-        happened = coir__select((struct coir__case *)cases, (uint32_t)n,
-                                timeout_ns < 0 ? COIR_NEVER : until_ns, kinds);
-    }
+    if (happened == 0)
+        happened = coir__select(mine, (uint32_t)n, until_ns, kinds, NULL);
+    else if (happened > 0)
+        happened = coir__select_with_fds(mine, (uint32_t)n, (uint32_t)happened, until_ns, kinds);
     return (int)coir__edge(happened);
 }

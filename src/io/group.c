@@ -39,10 +39,16 @@ static void leave(struct coir__op_group *g)
         coir__waiter_release(&g->waiter);
 }
 
+/* A plain thread goes when both its waiters are released: so `first` is claimed before the one is,
+ * and then the other still has to be. */
 void coir__group_complete(struct coir__op_group *g)
 {
+    struct coir__waiter *first = g->first;
     stop_group(&g->waiter, ECANCELED);
+    bool claimed = first && coir__waiter_claim(first, 0);
     leave(g);
+    if (claimed)
+        coir__waiter_release(first);
 }
 
 /* Those that are begun, on a worker. A close may have looked for ops to end after they were
@@ -80,7 +86,7 @@ static void end_group(struct coir__op_group *g, uint32_t n)
 static int begin_group(struct coir__op_group *g)
 {
     g->in_flight = 1;
-    for (uint32_t i = 0; i < g->n; i++) {
+    for (uint32_t i = g->begun = 0; i < g->n; g->begun = ++i) {
         struct coir__op *op = &g->ops[i];
         op->group = g;
         op->stop_error = 0;
@@ -96,6 +102,14 @@ static int begin_group(struct coir__op_group *g)
     return 0;
 }
 
+static int prepare(struct coir__op_group *g)
+{
+    coir__waiter_init(&g->waiter);
+    g->waiter.stop = stop_group;
+    g->stopping = false;
+    return begin_group(g);
+}
+
 static void run_as_fiber(struct coir__op_group *g, int64_t until_ns)
 {
     start_group(coir__worker_self(), g);
@@ -103,23 +117,29 @@ static void run_as_fiber(struct coir__op_group *g, int64_t until_ns)
         coir__waiter_wait(&g->waiter, COIR__WHY_IO, until_ns, NULL, NULL);
 }
 
-static int run_as_thread(struct coir__op_group *g, int64_t until_ns)
+static int lend(struct coir__op_group *g, struct coir__lent *lent)
 {
-    struct coir__lent lent = { .waiter = &g->waiter, .start = start_lent };
-    int err = coir__host_runtime_enter(&lent.rt);
+    *lent = (struct coir__lent){ .waiter = &g->waiter, .start = start_lent };
+    int err = coir__host_runtime_enter(&lent->rt);
     if (err < 0)
         end_group(g, g->n);
     else
-        coir__lend(&lent, until_ns);
+        coir__lend(lent);
     return (int)coir__start_error(err);
+}
+
+static int run_as_thread(struct coir__op_group *g, int64_t until_ns)
+{
+    struct coir__lent lent;
+    int err = lend(g, &lent);
+    if (err == 0)
+        coir__lend_await(&lent, until_ns);
+    return err;
 }
 
 long coir__group_run(struct coir__op_group *g, int64_t until_ns)
 {
-    coir__waiter_init(&g->waiter);
-    g->waiter.stop = stop_group;
-    g->stopping = false;
-    long err = begin_group(g);
+    long err = prepare(g);
     if (err == 0 && g->waiter.fiber)
         run_as_fiber(g, until_ns);
     else if (err == 0)
@@ -128,4 +148,32 @@ long coir__group_run(struct coir__op_group *g, int64_t until_ns)
         if (g->ops[i].stop_error == EBADF)
             err = -EBADF;
     return err;
+}
+
+/* A fiber does not wait for the last op yet: its waiter is over until then. */
+int coir__group_enter(struct coir__op_group *g, struct coir__lent *lent)
+{
+    int err = prepare(g);
+    if (err < 0)
+        return err;
+    if (!g->waiter.fiber)
+        return lend(g, lent);
+    atomic_store_explicit(&g->waiter.word, 0, memory_order_relaxed);
+    start_group(coir__worker_self(), g);
+    g->in_flight--;
+    return 0;
+}
+
+void coir__group_leave(struct coir__op_group *g, struct coir__lent *lent)
+{
+    if (!g->waiter.fiber) {
+        coir__lend_await(lent, 0);
+        return;
+    }
+    stop_group(&g->waiter, ECANCELED);
+    if (!g->in_flight)
+        return;
+    g->waiter.stop = coir__waiter_go_on;
+    atomic_store_explicit(&g->waiter.word, COIR__WAITING, memory_order_relaxed);
+    coir__waiter_wait(&g->waiter, COIR__WHY_SELECT, COIR__NEVER, NULL, NULL);
 }

@@ -19,6 +19,14 @@ struct pollfd;
 /* timeout_ns: relative, -1 for ever. */
 COIR_HIDDEN long coir__poll(struct pollfd *fds, unsigned long n, int64_t timeout_ns);
 
+struct coir__case;
+struct coir__select_kind;
+/* coir__select (sync/select.h) when fds of the cases have a descriptor; -ENOMEM for more than 2. */
+COIR_HIDDEN long coir__select_with_fds(struct coir__case *cases, uint32_t n, uint32_t fds,
+                                       int64_t until_ns,
+                                       const struct coir__select_kind *const *kinds);
+COIR_HIDDEN extern const struct coir__select_kind coir__select_fd;
+
 /* The flags of a recv with MSG_WAITALL, without it where the ring would take it wrong. */
 COIR_HIDDEN int coir__op_waitall(int fd, int flags);
 

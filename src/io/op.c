@@ -258,15 +258,19 @@ static void post_stop(struct coir__lent *lent)
     atomic_fetch_sub(&lent->rt->visitors, 1);
 }
 
-void coir__lend(struct coir__lent *lent, int64_t until_ns)
+void coir__lend(struct coir__lent *lent)
 {
     struct coir__runtime *rt = lent->rt;
-    _Atomic int32_t *word = &lent->waiter->word;
     uint32_t turn = atomic_fetch_add_explicit(&rt->next_worker, 1, memory_order_relaxed);
     lent->worker = &rt->workers[turn % rt->config.workers];
     lent->mail.handle = handle_lent;
     post(lent, WISH_START);
     coir__host_runtime_leave(rt);
+}
+
+void coir__lend_await(struct coir__lent *lent, int64_t until_ns)
+{
+    _Atomic int32_t *word = &lent->waiter->word;
     int32_t value;
     while ((value = atomic_load_explicit(word, memory_order_acquire)) & COIR__CLAIMED)
         if (coir__futex_wait(word, value, until_ns) == -ETIMEDOUT) {
@@ -327,7 +331,8 @@ static long run_once_as_thread(struct coir__op *op, long *res)
         return coir__start_error(err);
     }
     prepare_to_wait(op, NULL);
-    coir__lend(&lent, coir__host_thread_deadline());
+    coir__lend(&lent);
+    coir__lend_await(&lent, coir__host_thread_deadline());
     *res = outcome(op);
     if (*res == -ECANCELED && op->stop_error == ECANCELED) {
         op->connecting = op->code == COIR__OP_CONNECT; /* that goes on without us */

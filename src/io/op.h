@@ -63,12 +63,14 @@ struct coir__op {
     struct coir__op_group *group;  /* several ops, one waiter: group.c; else NULL */
 };
 
-/* Ops that are waited for together: the first to complete has the others stopped, the last one
- * wakes the waiter. */
+/* Ops that are waited for together: the first to complete has the others stopped, and claims `first`
+ * if there is one; the last one wakes the waiter. */
 struct coir__op_group {
     struct coir__waiter waiter; /* first: its stop gets the group by its address */
+    struct coir__waiter *first; /* or NULL */
     struct coir__op *ops;       /* one that is counted, with fd < 0, takes no part */
     uint32_t n;
+    uint32_t begun;     /* those before it are counted; or the one that could not be */
     uint32_t in_flight; /* and one more while they are being started */
     bool stopping;
 };
@@ -132,6 +134,11 @@ COIR_HIDDEN void coir__op_pause(int64_t until_ns);
  * all are over, and their res says how. 0; -EBADF: a descriptor was closed meanwhile; -ENOMEM. */
 COIR_HIDDEN long coir__group_run(struct coir__op_group *g, int64_t until_ns);
 
+/* The same for who waits for other things, too, with g->first: start the ops, 0 or -errno; and, when
+ * that wait is over, have them ended. lent is for plain threads. */
+COIR_HIDDEN int coir__group_enter(struct coir__op_group *g, struct coir__lent *lent);
+COIR_HIDDEN void coir__group_leave(struct coir__op_group *g, struct coir__lent *lent);
+
 /* Why a runtime could not start, as an I/O call says it: EAGAIN means something else there. */
 static inline long coir__start_error(long err)
 {
@@ -147,8 +154,10 @@ COIR_HIDDEN void coir__group_complete(struct coir__op_group *g);
 /* For group.c. Count op; begun: undo it. */
 COIR_HIDDEN int coir__op_begin(struct coir__op *op);
 /* For group.c. Have a worker of lent->rt, which the caller has entered, start what lent->waiter
- * stands for; leave the runtime; wait until it is over. */
-COIR_HIDDEN void coir__lend(struct coir__lent *lent, int64_t until_ns);
+ * stands for, and leave the runtime. */
+COIR_HIDDEN void coir__lend(struct coir__lent *lent);
+/* Wait until it is over; from until_ns on, have it stopped. */
+COIR_HIDDEN void coir__lend_await(struct coir__lent *lent, int64_t until_ns);
 
 /* The engine's word that op is over. On the worker it was started on. */
 COIR_HIDDEN void coir__op_complete(struct coir__worker *w, struct coir__op *op, int32_t res);

@@ -10,6 +10,7 @@ struct select {
     uint32_t n;
     uint32_t entered; /* so many, in their order */
     const struct coir__select_kind *const *kinds;
+    struct coir__select_beside *beside;
 };
 
 static struct coir__case *nth(const struct select *s, uint32_t k)
@@ -59,12 +60,13 @@ static long look(struct select *s)
 /* 0: all are entered. 1: one could happen already. -errno. */
 static int enter(struct select *s)
 {
-    for (s->entered = 0; s->entered < s->n; s->entered++) {
+    for (; s->entered < s->n; s->entered++) {
         struct coir__case *c = nth(s, s->entered);
         c->entry.next = NULL;
         c->entry.waiter = &s->waiter;
         c->entry.claimed = false;
-        int ready = kind_of(s, c)->enter(c, &s->waiter);
+        const struct coir__select_kind *kind = kind_of(s, c);
+        int ready = kind->enter ? kind->enter(c, &s->waiter) : 0;
         if (ready)
             return ready;
     }
@@ -77,7 +79,8 @@ static long leave(struct select *s)
     long happened = -EAGAIN;
     for (uint32_t k = 0; k < s->entered; k++) {
         struct coir__case *c = nth(s, k);
-        kind_of(s, c)->leave(c, &s->waiter);
+        if (kind_of(s, c)->leave)
+            kind_of(s, c)->leave(c, &s->waiter);
         if (c->entry.claimed)
             happened = c - s->cases;
     }
@@ -100,13 +103,21 @@ static long wait(struct select *s, int64_t until_ns)
     coir__waiter_init(&s->waiter);
     s->waiter.on = s->cases;
     s->waiter.many = true;
-    int ready = enter(s);
+    s->entered = 0;
+    bool beside = s->beside;
+    int ready = beside ? s->beside->enter(s->beside, &s->waiter) : 0;
+    if (ready)
+        beside = false;
+    else
+        ready = enter(s);
     /* Whoever has claimed the waiter by now is about to release it. */
     if (!ready || !coir__waiter_claim(&s->waiter, 0)) {
         coir__waiter_wait(&s->waiter, COIR__WHY_SELECT, wake_up_at(s, until_ns), NULL, NULL);
         ready = 0;
     }
     long happened = leave(s);
+    if (beside)
+        s->beside->leave(s->beside);
     return ready < 0 ? ready : happened;
 }
 
@@ -120,9 +131,9 @@ static int give_up(int64_t until_ns)
 }
 
 long coir__select(struct coir__case *cases, uint32_t n, int64_t until_ns,
-                  const struct coir__select_kind *const *kinds)
+                  const struct coir__select_kind *const *kinds, struct coir__select_beside *beside)
 {
-    struct select s = { .cases = cases, .n = n, .kinds = kinds };
+    struct select s = { .cases = cases, .n = n, .kinds = kinds, .beside = beside };
     long happened = coir__fiber_check(coir__fiber_self());
     if (happened < 0)
         return happened;
@@ -148,21 +159,8 @@ static int timer_look(struct coir__case *c)
     return 1;
 }
 
-/* The waiter's own deadline sees to it. */
-static int timer_enter(struct coir__case *c, struct coir__waiter *waiter)
-{
-    (void)c;
-    (void)waiter;
-    return 0;
-}
-
-static void timer_leave(struct coir__case *c, struct coir__waiter *waiter)
-{
-    (void)c;
-    (void)waiter;
-}
-
-const struct coir__select_kind coir__select_timer = { timer_look, timer_enter, timer_leave };
+/* The waiter's deadline sees to it: wake_up_at(). */
+const struct coir__select_kind coir__select_timer = { timer_look, NULL, NULL };
 
 static int join_look(struct coir__case *c)
 {

@@ -52,7 +52,7 @@ struct coir__select_kind {
      * would have returned: 1. Else 0. -errno: the select fails. Nobody knows of its waiter yet, or
      * any more. */
     int (*look)(struct coir__case *c);
-    /* If the case can happen now: 1. Else have the object's next change claim waiter, by
+    /* NULL, with leave: it is seen to otherwise. If the case can happen now: 1. Else have the object's next change claim waiter, by
      * coir__waiter_claim_listed: 0. -errno: the select fails. */
     int (*enter)(struct coir__case *c, struct coir__waiter *waiter);
     /* Entered: from its return on nobody touches waiter or the case. When entry.claimed, result and
@@ -60,10 +60,18 @@ struct coir__select_kind {
     void (*leave)(struct coir__case *c, struct coir__waiter *waiter);
 };
 
+/* What takes part besides the cases, on behalf of some of them; entered before all of them, when
+ * nobody knows of the waiter yet, and left after them: both may park. */
+struct coir__select_beside {
+    int (*enter)(struct coir__select_beside *b, struct coir__waiter *waiter); /* as a kind's */
+    void (*leave)(struct coir__select_beside *b);
+};
+
 /* Wait until one of n cases has happened: its index; or -ETIMEDOUT (until_ns; 0: only look),
- * -ECANCELED, what enter said. kinds: by coir__case_kind. */
+ * -ECANCELED, what enter said. kinds: by coir__case_kind. beside: or NULL. */
 COIR_HIDDEN long coir__select(struct coir__case *cases, uint32_t n, int64_t until_ns,
-                              const struct coir__select_kind *const *kinds);
+                              const struct coir__select_kind *const *kinds,
+                              struct coir__select_beside *beside);
 
 COIR_HIDDEN extern const struct coir__select_kind coir__select_send, coir__select_recv,
     coir__select_join, coir__select_timer;
