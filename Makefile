@@ -73,7 +73,10 @@ tests_uring := $(patsubst tests/sched/%.c,$(BUILD)/tests/sched_uring/%,\
 tests_other := $(patsubst tests/%.c,$(BUILD)/tests/%,\
                  $(filter-out $(tests_on_fake),$(test_src)))
 tests_cxx   := $(patsubst tests/%.cc,$(BUILD)/tests/%,$(test_cxx))
-tests     := $(tests_other) $(tests_fake) $(tests_uring) $(tests_cxx)
+# The guards' blocks, at every level of optimisation, as C and as C++.
+tests_flow    := $(foreach o,0 1 2 3,$(BUILD)/tests/api/timeout_flow_O$(o))
+tests_flowxx  := $(foreach o,0 1 2 3,$(BUILD)/tests/cxx/timeout_flow_O$(o))
+tests     := $(tests_other) $(tests_fake) $(tests_uring) $(tests_cxx) $(tests_flow) $(tests_flowxx)
 
 libcoir   := $(BUILD)/libcoir.a $(BUILD)/libcoir.so.$(SOVERSION)
 
@@ -149,6 +152,19 @@ $(tests_cxx): $(BUILD)/tests/%: tests/%.cc $(support_obj) $(BUILD)/libcoir.a
 	$(say) link $@
 	$(q)$(CXX) $(cxxflags) -Itests $(ldflags) -o $@ $(filter %.cc %.o %.a,$^) \
 	    $(lib_libs) -lcmocka
+
+$(tests_flow): $(BUILD)/tests/api/timeout_flow_O%: tests/api/timeout_flow.c $(support_obj) \
+    $(BUILD)/libcoir.a
+	@mkdir -p $(@D)
+	$(say) link $@
+	$(q)$(link_test) -O$*
+
+$(tests_flowxx): $(BUILD)/tests/cxx/timeout_flow_O%: tests/api/timeout_flow.c $(support_obj) \
+    $(BUILD)/libcoir.a
+	@mkdir -p $(@D)
+	$(say) link $@
+	$(q)$(CXX) $(cxxflags) -Itests $(ldflags) -O$* -o $@ -x c++ $< -x none \
+	    $(filter %.o %.a,$^) $(lib_libs) -lcmocka
 
 $(BUILD)/obj/tests/%.c.o: cflags += -Itests
 

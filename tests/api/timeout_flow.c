@@ -1,14 +1,11 @@
 /* tests/api/timeout_flow.c - COIR_TIMEOUT and COIR_SHIELD, and all the ways out of their blocks.
  * SPDX-License-Identifier: MIT
  *
- * Built once per level of optimisation, -O0 to -O3: the macros lean on __attribute__((cleanup)) and
- * on a loop that runs once. After each way out the deadline and the shield must be as before, the
- * body must have run once, and break and continue must have left the block, not a loop around it.
- * */
+ * Built once per level of optimisation, -O0 to -O3, as C and as C++: the macros lean on
+ * __attribute__((cleanup)) and on a loop that runs once. After each way out the deadline and the
+ * shield must be as before, the body must have run once, and break and continue must have left the
+ * block, not a loop around it. */
 #include "support/fiber_test.h"
-
-#include "sched/fiber.h"
-#include "sched/worker.h"
 
 struct flow {
     int64_t outer_ns;
@@ -30,13 +27,7 @@ static void check(struct flow *f, int holds, int line)
 #define CHECK(cond) check(f, (cond), __LINE__)
 
 /* Is everything as it was outside? */
-#define CHECK_OUTSIDE() CHECK(coir_deadline() == f->outer_ns && shields() == 0)
-
-static int shields(void)
-{
-    struct coir__fiber *self = coir__fiber_self();
-    return self ? self->shields : 0;
-}
+#define CHECK_OUTSIDE() CHECK(coir_deadline() == f->outer_ns && test_shields() == 0)
 
 static int on_fiber(void)
 {
@@ -54,7 +45,7 @@ static void falls_off(struct flow *f)
     CHECK_OUTSIDE();
     COIR_SHIELD(COIR_SEC(2)) {
         bodies++;
-        CHECK(shields() == on_fiber());
+        CHECK(test_shields() == on_fiber());
     }
     CHECK(bodies == 2);
     CHECK_OUTSIDE();
@@ -110,7 +101,7 @@ static int returns(struct flow *f, int from)
             if (from == 2)
                 return coir_deadline() > coir_after(COIR_SEC(3)) ? 20 : 0;
             COIR_TIMEOUT(COIR_SEC(1))
-                return shields() == on_fiber() ? 30 : 0;
+                return test_shields() == on_fiber() ? 30 : 0;
         }
     }
     return -1;
@@ -158,10 +149,10 @@ static void nests(struct flow *f)
                 CHECK(coir_deadline() > two_ns);
                 COIR_SHIELD(COIR_SEC(60))
                     CHECK(coir_deadline() > coir_after(COIR_SEC(50)) &&
-                          shields() == 2 * on_fiber());
+                          test_shields() == 2 * on_fiber());
                 COIR_TIMEOUT(-1)
                     CHECK(coir_deadline_passed() && coir_check() < 0 && errno == ETIMEDOUT);
-                CHECK(!coir_deadline_passed() && shields() == on_fiber());
+                CHECK(!coir_deadline_passed() && test_shields() == on_fiber());
             }
             CHECK(coir_deadline() == one_ns);
         }
@@ -206,11 +197,61 @@ static int try_often(struct flow *f)
     return -2;
 }
 
+#ifdef __cplusplus
+/* from: 1, 2 from out of one, two blocks; 3 from a function called in them; 4 through a catch that
+ * rethrows, inside one. */
+static void throws(struct flow *f, int from)
+{
+    COIR_TIMEOUT(COIR_SEC(3)) {
+        f->body++;
+        if (from == 1)
+            throw from;
+        COIR_SHIELD(COIR_SEC(4)) {
+            f->body++;
+            CHECK(test_shields() == on_fiber());
+            if (from == 2)
+                throw from;
+            if (from == 3)
+                CHECK(returns(f, 1) == 10);
+            try {
+                COIR_TIMEOUT(COIR_SEC(1))
+                    throw from;
+            } catch (int) {
+                CHECK(test_shields() == on_fiber() && coir_deadline() > coir_after(COIR_SEC(2)));
+                throw;
+            }
+        }
+    }
+}
+
+static void leaves_by_throw(struct flow *f)
+{
+    for (int from = 1; from <= 4; from++) {
+        int caught = 0;
+        f->body = 0;
+        try {
+            throws(f, from);
+        } catch (int thrown) {
+            caught = thrown;
+        }
+        CHECK(caught == from);
+        CHECK(f->body == (from == 1 ? 1 : from == 3 ? 3 : 2));
+        CHECK_OUTSIDE();
+    }
+}
+#else
+static void leaves_by_throw(struct flow *f)
+{
+    CHECK_OUTSIDE(); /* C has none */
+}
+#endif
+
 static void all_flows(void *arg)
 {
-    struct flow *f = arg;
+    struct flow *f = (struct flow *)arg;
     void (*const flows[])(struct flow *) = {
-        falls_off, breaks_and_continues, leaves_by_return, leaves_by_goto, nests, stand_side_by_side
+        falls_off, breaks_and_continues, leaves_by_return,   leaves_by_goto,
+        nests,     leaves_by_throw,      stand_side_by_side,
     };
     for (int round = 0; round < 2; round++) {
         f->outer_ns = round ? coir_after(COIR_SEC(1000)) : COIR_NEVER;
@@ -235,7 +276,7 @@ static void every_way_out_restores_on_fibers(void **state)
 {
     (void)state;
     for (const unsigned *w = test_workers; *w; w++) {
-        struct flow f = { .passed = 0 };
+        struct flow f = COIR_ZERO;
         assert_int_equal(fiber_test_run(*w, all_flows, &f), 0);
         assert_flow(&f);
     }
@@ -243,7 +284,7 @@ static void every_way_out_restores_on_fibers(void **state)
 
 static void every_way_out_restores_on_plain_threads(void **state)
 {
-    struct flow f = { .passed = 0 };
+    struct flow f = COIR_ZERO;
     (void)state;
     all_flows(&f);
     assert_flow(&f);

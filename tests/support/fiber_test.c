@@ -2,6 +2,8 @@
  * SPDX-License-Identifier: MIT */
 #include "fiber_test.h"
 
+#include "sched/worker.h"
+
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +17,12 @@ int fiber_test_run(unsigned workers, void (*fn)(void *), void *arg)
 {
     coir_options options = { .workers = workers };
     return coir_run(fn, arg, &options) < 0 ? errno : 0;
+}
+
+int test_shields(void)
+{
+    struct coir__fiber *self = coir__fiber_self();
+    return self ? self->shields : 0;
 }
 
 int test_scaled(int n, int least)

@@ -64,6 +64,9 @@ int test_scaled(int n, int least);
  * what it wrote to stderr in text (cut to size, ended by 0). */
 int test_child(int (*fn)(void *), void *arg, char *text, size_t size);
 
+/* How many COIR_SHIELD blocks the calling fiber is in; 0 on a plain thread. */
+int test_shields(void);
+
 /* How many descriptors this process has open, how many memory maps, how many threads. */
 int test_fds_open(void);
 int test_maps(void);
