@@ -117,6 +117,8 @@ static void one_leaves(struct parties *s, int round, bool cancel)
         crowd_is_parked(s->p[0].fiber);
         crowd_is_parked(s->p[1].fiber);
     }
+    if (cancel && round % 4 < 2)
+        coir_cancel(s->p[leaver].fiber);
     party_start(&s->p[2], &s->barrier, round % 5 == 0);
     for (int i = 0; i < round % 7; i++)
         kit_pause();
@@ -163,6 +165,87 @@ static void who_leaves_does_not_count_and_the_others_wait_on(void **state)
         assert_int_equal(fiber_test_run(*w, some_are_late, &late), 0);
         assert_int_equal(late.wrong, 0);
         assert_true(late.left > 0);
+    }
+}
+
+enum { MANY = 3000 };
+
+struct crowded {
+    coir_barrier barrier;
+    struct party *p; /* MANY of them */
+    struct party thread;
+    _Atomic bool go;
+    int round, wrong, rounds, ended;
+};
+
+/* The newest first: then it has left, and the oldest is reserved, when the last party finds out
+ * that it is not the last. */
+static void *cancel_first_and_last(void *arg)
+{
+    struct crowded *c = arg;
+    while (!c->go)
+        ;
+    coir_cancel(c->p[MANY - 1].fiber);
+    coir_cancel(c->p[0].fiber);
+    return NULL;
+}
+
+static bool is_done(const struct party *p)
+{
+    return coir__fiber_state(kit_record(p->fiber)) == COIR__ENDED && p->said.result < 0;
+}
+
+static void wait_for_too_few(struct crowded *c)
+{
+    struct kit_said said;
+    pthread_t canceller;
+    c->go = false;
+    coir_barrier_init(&c->barrier, MANY + 2);
+    memset(c->p, 0, MANY * sizeof *c->p);
+    c->thread = (struct party){ .deadline_ns = coir_after(COIR_MS(5) + COIR_US(10 * c->round)) };
+    party_start(&c->thread, &c->barrier, true);
+    for (int i = 0; i < MANY; i++)
+        party_start(&c->p[i], &c->barrier, false);
+    for (int i = 0; i < MANY; i++)
+        crowd_is_parked(c->p[i].fiber);
+    pthread_create(&canceller, NULL, cancel_first_and_last, c);
+    c->go = true;
+    for (volatile int i = 0; i < 200 * (c->round % 32); i++)
+        ;
+    COIR_TIMEOUT(COIR_MS(1))
+        said = KIT_SAID(coir_barrier_wait(&c->barrier));
+    pthread_join(canceller, NULL);
+    bool ended = said.result >= 0;
+    if (!ended) /* the cancels were not lost, and nobody else has gone */
+        c->wrong += !KIT_UNTIL(is_done(&c->p[0]) && is_done(&c->p[MANY - 1]));
+    for (int i = 0; i < MANY; i++)
+        coir_cancel(c->p[i].fiber);
+    party_join(&c->thread);
+    for (int i = 0; i < MANY; i++) {
+        party_join(&c->p[i]);
+        c->wrong += (c->p[i].said.result >= 0) != ended;
+    }
+    c->wrong += (c->thread.said.result >= 0) != ended;
+    c->wrong += c->barrier.opaque[0] || c->barrier.opaque[1];
+    c->ended += ended;
+}
+
+static void wait_for_too_few_often(void *arg)
+{
+    struct crowded *c = arg;
+    c->p = malloc(MANY * sizeof *c->p);
+    for (c->round = 0; c->round < c->rounds && !c->wrong; c->round++)
+        wait_for_too_few(c);
+    free(c->p);
+}
+
+static void a_round_that_was_begun_to_end_and_cannot_leaves_all_as_they_were(void **state)
+{
+    (void)state;
+    for (const unsigned *w = test_workers; *w; w++) {
+        struct crowded c = { .rounds = test_scaled(60, 2) };
+        assert_int_equal(fiber_test_run(*w, wait_for_too_few_often, &c), 0);
+        assert_int_equal(c.wrong, 0);
     }
 }
 
@@ -291,6 +374,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_go_on_together_and_one_is_told),
         cmocka_unit_test(who_leaves_does_not_count_and_the_others_wait_on),
+        cmocka_unit_test(a_round_that_was_begun_to_end_and_cannot_leaves_all_as_they_were),
         cmocka_unit_test(who_is_told_may_free_it),
         cmocka_unit_test(nobody_of_an_ended_round_looks_at_it_again),
         cmocka_unit_test(one_party_goes_on_at_once_unless_it_is_cancelled_or_late),

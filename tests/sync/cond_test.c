@@ -407,6 +407,51 @@ static void the_condition_may_be_freed_when_the_broadcast_has_returned(void **st
     }
 }
 
+struct owned {
+    coir_mutex mutex;
+    coir_cond cond;
+    _Atomic bool waits;
+};
+
+static void *wait_and_free(void *arg)
+{
+    struct owned *o = arg;
+    coir_mutex_lock(&o->mutex);
+    o->waits = true;
+    if (coir_cond_wait(&o->cond, &o->mutex) < 0)
+        abort();
+    coir_mutex_unlock(&o->mutex);
+    free(o);
+    return NULL;
+}
+
+/* The one who is woken frees it, however late the signal comes back. */
+static void signal_and_forget(void *arg)
+{
+    struct pair *p = arg;
+    for (int i = 0; i < p->rounds; i++) {
+        struct owned *o = calloc(1, sizeof *o);
+        coir_fiber *fiber = crowd_spawn(wait_and_free, o);
+        KIT_UNTIL(o->waits);
+        coir_mutex_lock(&o->mutex);
+        coir_mutex_unlock(&o->mutex);
+        if (i % 2)
+            coir_cond_signal(&o->cond);
+        else
+            coir_cond_broadcast(&o->cond);
+        coir_join(fiber, NULL);
+    }
+}
+
+static void who_is_woken_may_free_condition_and_mutex(void **state)
+{
+    (void)state;
+    for (const unsigned *w = test_workers; *w; w++) {
+        struct pair p = { .rounds = test_scaled(2000, 50) };
+        assert_int_equal(fiber_test_run(*w, signal_and_forget, &p), 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -417,6 +462,7 @@ int main(void)
         cmocka_unit_test(a_wait_ends_with_the_mutex_however_it_ends),
         cmocka_unit_test(who_was_cancelled_before_the_wait_does_not_let_go_of_the_mutex),
         cmocka_unit_test(waiters_of_one_condition_may_have_different_mutexes),
+        cmocka_unit_test(who_is_woken_may_free_condition_and_mutex),
         cmocka_unit_test(the_condition_may_be_freed_when_the_broadcast_has_returned),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -142,9 +142,31 @@ static void some_are_late(void *arg)
     p->wrong += !kind_is_at_rest(k, &o, 0, 0);
 }
 
+/* Nobody stays: then it is as if nobody had come. */
+static void all_are_late(void *arg)
+{
+    struct per_kind *p = arg;
+    const struct kind *k = p->kind;
+    union any o, before;
+    _Atomic int got_it = 0;
+    struct wait w[WAITERS];
+    k->init(&o);
+    before = o;
+    for (int i = 0; i < WAITERS; i++) {
+        w[i] = wait_for(k, &o, coir_after(COIR_US(100 * i)), &got_it);
+        start(&w[i], i % 3 == 0);
+    }
+    for (int i = 0; i < WAITERS; i++) {
+        join(&w[i]);
+        p->wrong += w[i].said.err != ETIMEDOUT;
+    }
+    p->wrong += memcmp(&o, &before, sizeof o) != 0;
+}
+
 static void a_wait_that_the_deadline_ends_leaves_no_trace(void **state)
 {
     (void)state;
+    for_each_kind(test_workers, all_are_late, 0);
     for_each_kind(test_workers, some_are_late, 0);
 }
 
