@@ -328,35 +328,49 @@ static void who_is_cancelled_or_late_fails_even_if_he_would_not_wait(void **stat
     }
 }
 
+struct twice_late {
+    const struct kind *kind;
+    union any object;
+    int wrong;
+};
+
 /* The earlier of the two holds: the argument, and the caller's own. */
-static void wait_with_two_deadlines(void *arg)
+static void *wait_with_two_deadlines(void *arg)
 {
-    struct per_kind *p = arg;
-    const struct kind *k = p->kind;
-    union any o;
-    k->init(&o);
+    struct twice_late *t = arg;
+    const struct kind *k = t->kind;
     coir_deadline_set(coir_after(COIR_MS(1)));
-    struct kit_said said = KIT_SAID(k->wait(&o, COIR_NEVER));
-    p->wrong += said.err != ETIMEDOUT;
+    struct kit_said said = KIT_SAID(k->wait(&t->object, COIR_NEVER));
+    t->wrong += said.err != ETIMEDOUT;
     coir_deadline_set(coir_after(COIR_SEC(KIT_PATIENCE_S)));
-    said = KIT_SAID(k->wait(&o, coir_after(COIR_MS(1))));
-    p->wrong += said.err != ETIMEDOUT || coir_deadline_passed();
-    said = KIT_SAID(k->wait(&o, coir_now() - 1));
-    p->wrong += said.err != ETIMEDOUT;
+    said = KIT_SAID(k->wait(&t->object, coir_after(COIR_MS(1))));
+    t->wrong += said.err != ETIMEDOUT || coir_deadline_passed();
+    said = KIT_SAID(k->wait(&t->object, coir_now() - 1));
+    t->wrong += said.err != ETIMEDOUT;
     coir_deadline_set(COIR_NEVER);
-    k->give(&o);
-    p->wrong += !kind_is_at_rest(k, &o, 1, 0);
+    return NULL;
+}
+
+static void wait_as_fiber_and_thread(void *arg)
+{
+    struct twice_late *t = arg;
+    pthread_t thread;
+    t->kind->init(&t->object);
+    coir_join(coir_spawn(wait_with_two_deadlines, t), NULL);
+    pthread_create(&thread, NULL, wait_with_two_deadlines, t);
+    pthread_join(thread, NULL);
+    t->kind->give(&t->object);
+    t->wrong += !kind_is_at_rest(t->kind, &t->object, 1, 0);
 }
 
 static void the_earlier_of_two_deadlines_holds(void **state)
 {
-    const unsigned one[] = { 1, 0 };
     (void)state;
-    for_each_kind(one, wait_with_two_deadlines, 0);
     for (int i = 0; i < KINDS; i++) {
-        struct per_kind p = { .kind = &kinds[i] };
-        wait_with_two_deadlines(&p); /* as a plain thread */
-        assert_int_equal(p.wrong, 0);
+        struct twice_late t = { .kind = &kinds[i] };
+        assert_int_equal(fiber_test_run(1, wait_as_fiber_and_thread, &t), 0);
+        if (t.wrong)
+            fail_msg("%s: %d wrong", kinds[i].name, t.wrong);
     }
 }
 
