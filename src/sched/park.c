@@ -338,7 +338,8 @@ COIR__UNSANITIZED void coir__fiber_main(void)
         if (__builtin_expect(f->has_values, 0))
             coir__host_fiber_values_end(f);
 #ifdef COIR_DEBUG
-        if (atomic_load_explicit(&coir__fiber_more(f)->scopes, memory_order_relaxed))
+        /* The lowest bit is somebody who cancels f and looks whether there are any. */
+        if (atomic_load_explicit(&coir__fiber_more(f)->scopes, memory_order_relaxed) & ~1ull)
             coir__host_misuse("a fiber has ended without closing its scope");
 #endif
 
