@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: MIT
  *
  * Include this one. The parts, in reading order: conventions, time and deadlines, the runtime,
- * fibers, scopes, locks and the like, channels, select, I/O, seeing what goes on. */
+ * fibers, scopes, locks and the like, futures, channels, select, I/O, seeing what goes on. */
 #ifndef COIR_H
 #define COIR_H
 
@@ -12,6 +12,7 @@
 #include <coir/fiber.h>
 #include <coir/scope.h>
 #include <coir/sync.h>
+#include <coir/future.h>
 #include <coir/chan.h>
 #include <coir/select.h>
 #include <coir/io.h>

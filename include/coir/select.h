@@ -14,11 +14,9 @@
 
 #include <coir/chan.h>
 #include <coir/fiber.h>
+#include <coir/future.h>
 
 COIR_BEGIN_DECLS
-
-/* What coir_async and its kin make. */
-typedef struct coir_future coir_future;
 
 /* One thing to wait for, made by one of the functions below. After coir_select has returned its
  * index, result and error are what the call for this case alone would have returned, and its errno
@@ -49,7 +47,8 @@ COIR_API coir_case coir_case_fd(int fd, short events);
  * While the select waits, a coir_join or coir_detach by others fails with EINVAL. fiber NULL:
  * never. */
 COIR_API coir_case coir_case_join(coir_fiber *fiber, void **result);
-/* coir_await. future NULL: never. */
+/* coir_await: result 0 and the value, or -1 with the error that the future failed with. future
+ * NULL: never. */
 COIR_API coir_case coir_case_await(coir_future *future, void **value);
 /* deadline_ns has come: result 0. COIR_NEVER: never. */
 COIR_API coir_case coir_case_timer(int64_t deadline_ns);

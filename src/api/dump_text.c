@@ -84,6 +84,9 @@ static void add_why(struct coir__text *t, const struct coir__ask *ask, const str
         add_other(t, ask, coir__fiber_of(s->on), s->on);
     } else if (s->why == COIR__WHY_IO && s->waiter) {
         add_op(t, &s->op);
+    } else if (s->why == COIR__WHY_FUTURE && s->owner) {
+        coir__text_add(t, "future %p of ", s->on);
+        add_other(t, ask, (struct coir__fiber *)(uintptr_t)s->owner, NULL);
     } else if (s->why == COIR__WHY_MUTEX && s->on) {
         coir__text_add(t, "mutex %p", s->on);
         add_owner(t, ask, s->owner);

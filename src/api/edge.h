@@ -19,6 +19,29 @@ static inline long coir__edge(long result)
     return result;
 }
 
+/* Void calls preserve errno; whoever parks finds another fiber's. */
+#define KEEPING_ERRNO(call)                                                                        \
+    do {                                                                                           \
+        int before = errno;                                                                        \
+        call;                                                                                      \
+        errno = before;                                                                            \
+    } while (0)
+
+/* What every call that may park begins with. */
+static inline int coir__check(void)
+{
+    struct coir__fiber *f = coir__fiber_self();
+    if (__builtin_expect(f && f->deadline_ns == COIR__NEVER && !coir__fiber_cancelled(f), 1))
+        return 0;
+    return coir__fiber_check(f);
+}
+
+/* Why a callback of the program failed: read right after it has returned. */
+static inline int coir__failure(void)
+{
+    return errno > 0 ? errno : EIO;
+}
+
 /* What a plain thread has of a fiber's state. */
 struct coir__thread {
     int64_t deadline_ns;

@@ -52,7 +52,7 @@ coir_case coir_case_signal(const sigset_t *set, int *sig)
 static const struct coir__select_kind *const kinds[COIR__CASE_KINDS] = {
     [COIR__CASE_SEND] = &coir__select_send,   [COIR__CASE_RECV] = &coir__select_recv,
     [COIR__CASE_FD] = &coir__select_fd,       [COIR__CASE_JOIN] = &coir__select_join,
-    [COIR__CASE_TIMER] = &coir__select_timer,
+    [COIR__CASE_AWAIT] = &coir__select_await, [COIR__CASE_TIMER] = &coir__select_timer,
 };
 
 /* How many of the cases wait for a descriptor; or -errno. */

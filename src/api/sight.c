@@ -7,6 +7,7 @@
 #include "sched/record.h"
 #include "sched/wait.h"
 #include "sync/cond.h"
+#include "sync/future.h"
 #include "sync/rwlock.h"
 
 #include <string.h>
@@ -83,6 +84,9 @@ static void see_wait(struct coir__sight *sight, const struct coir__waiter *wait,
     case COIR__WHY_COND:
         if (sight->woken)
             see_signalled(sight, wait);
+        break;
+    case COIR__WHY_FUTURE:
+        sight->owner = (uintptr_t)coir__future_fiber(wait->on);
         break;
     case COIR__WHY_JOIN:
         sight->on = coir__fiber_handle((struct coir__fiber *)(uintptr_t)wait->on);

@@ -26,23 +26,6 @@ OBJECT(barrier, coir_barrier)
 OBJECT(once, coir_once_flag)
 OBJECT(waitgroup, coir_waitgroup)
 
-/* Void calls preserve errno; whoever parks finds another fiber's. */
-#define KEEPING_ERRNO(call)                                                                        \
-    do {                                                                                           \
-        int before = errno;                                                                        \
-        call;                                                                                      \
-        errno = before;                                                                            \
-    } while (0)
-
-/* What every call that may park begins with. */
-static inline int check(void)
-{
-    struct coir__fiber *f = coir__fiber_self();
-    if (__builtin_expect(f && f->deadline_ns == COIR__NEVER && !coir__fiber_cancelled(f), 1))
-        return 0;
-    return coir__fiber_check(f);
-}
-
 void coir_mutex_lock(coir_mutex *mutex)
 {
     if (__builtin_expect(!coir__mutex_take(mutex_of(mutex), coir__owner_self()), 0))
@@ -51,7 +34,7 @@ void coir_mutex_lock(coir_mutex *mutex)
 
 int coir_mutex_timedlock(coir_mutex *mutex, int64_t deadline_ns)
 {
-    int err = check();
+    int err = coir__check();
     if (err == 0 && !coir__mutex_take(mutex_of(mutex), coir__owner_self()))
         err = coir__mutex_timedlock_slowly(mutex_of(mutex), coir__wait_until(deadline_ns));
     return (int)coir__edge(err);
@@ -69,7 +52,7 @@ void coir_mutex_unlock(coir_mutex *mutex)
 
 static inline int wait_for(coir_cond *cond, coir_mutex *mutex, int64_t deadline_ns)
 {
-    int err = check();
+    int err = coir__check();
     if (err == 0)
         err = coir__cond_wait(cond_of(cond), mutex_of(mutex), coir__wait_until(deadline_ns));
     return (int)coir__edge(err);
@@ -109,7 +92,7 @@ void coir_rwlock_wrlock(coir_rwlock *lock)
 
 int coir_rwlock_timedrdlock(coir_rwlock *lock, int64_t deadline_ns)
 {
-    int err = check();
+    int err = coir__check();
     if (err == 0 && !coir__rwlock_take_read(rwlock_of(lock)))
         err = coir__rwlock_timedlock_slowly(rwlock_of(lock), false, coir__wait_until(deadline_ns));
     return (int)coir__edge(err);
@@ -117,7 +100,7 @@ int coir_rwlock_timedrdlock(coir_rwlock *lock, int64_t deadline_ns)
 
 int coir_rwlock_timedwrlock(coir_rwlock *lock, int64_t deadline_ns)
 {
-    int err = check();
+    int err = coir__check();
     if (err == 0 && !coir__rwlock_take_write(rwlock_of(lock), coir__owner_self()))
         err = coir__rwlock_timedlock_slowly(rwlock_of(lock), true, coir__wait_until(deadline_ns));
     return (int)coir__edge(err);
@@ -145,7 +128,7 @@ void coir_sem_init(coir_sem *sem, unsigned n)
 
 int coir_sem_wait(coir_sem *sem)
 {
-    int err = check();
+    int err = coir__check();
     if (err == 0 && !coir__sem_take(sem_of(sem)))
         err = coir__sem_wait_slowly(sem_of(sem), coir__wait_until(COIR_NEVER));
     return (int)coir__edge(err);
@@ -171,7 +154,7 @@ int coir_barrier_init(coir_barrier *barrier, unsigned parties)
 
 int coir_barrier_wait(coir_barrier *barrier)
 {
-    int err = check();
+    int err = coir__check();
     if (err == 0)
         err = coir__barrier_wait(barrier_of(barrier), coir__wait_until(COIR_NEVER));
     return (int)coir__edge(err);
@@ -203,7 +186,7 @@ void coir_waitgroup_done(coir_waitgroup *wg)
 
 int coir_waitgroup_wait(coir_waitgroup *wg)
 {
-    int err = check();
+    int err = coir__check();
     if (err == 0 && !coir__waitgroup_is_done(waitgroup_of(wg)))
         err = coir__waitgroup_wait_slowly(waitgroup_of(wg), coir__wait_until(COIR_NEVER));
     return (int)coir__edge(err);

@@ -74,6 +74,6 @@ COIR_HIDDEN long coir__select(struct coir__case *cases, uint32_t n, int64_t unti
                               struct coir__select_beside *beside);
 
 COIR_HIDDEN extern const struct coir__select_kind coir__select_send, coir__select_recv,
-    coir__select_join, coir__select_timer;
+    coir__select_join, coir__select_timer, coir__select_await;
 
 #endif

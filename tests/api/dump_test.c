@@ -10,7 +10,7 @@
 
 #include <fcntl.h>
 
-#define KEEP __attribute__((noinline, used, visibility("default")))
+#define KEEP           __attribute__((noinline, used, visibility("default")))
 #define NO_TAIL_CALL() __asm__ volatile("" ::: "memory")
 
 /* What the fibers of a scene share. */
@@ -83,6 +83,15 @@ KEEP void *wants_the_mutex(void *arg)
     return NULL;
 }
 
+KEEP void *awaits_a_future(void *arg)
+{
+    coir_attr attr = { .name = "computer" };
+    coir_future *f = coir_async_with(&attr, sleeps_for_long, arg);
+    coir_await(f, NULL);
+    coir_future_free(f);
+    return NULL;
+}
+
 KEEP void *wants_the_threads_mutex(void *arg)
 {
     struct scene *s = arg;
@@ -103,6 +112,7 @@ static const struct {
     { "poller", ": poll of 2 descriptors, one of them ", "polls_a_pipe", polls_a_pipe },
     { "holder", ": sleep", "holds_a_mutex", holds_a_mutex },
     { "waiter", ": mutex 0x* held by fiber * \"holder\"", "wants_the_mutex", wants_the_mutex },
+    { "awaiter", ": future 0x* of fiber * \"computer\"", "awaits_a_future", awaits_a_future },
     { "outsider", ": mutex 0x* held by thread ", "wants_the_threads_mutex",
       wants_the_threads_mutex },
 };
@@ -158,12 +168,13 @@ static void each_fiber_is_shown_with_what_it_waits_for_and_where(void **state)
     (void)state;
     for (const unsigned *w = test_workers; *w; w++) {
         struct scene s = { 0 };
-        char head[100];
+        char head[100]; /* with main, and with the one that is awaited */
         assert_int_equal(fiber_test_run(*w, wait_in_all_ways, &s), 0);
         assert_non_null(s.text);
-        snprintf(head, sizeof head, "coir: %d fibers: 0 running, 0 ready, %d parked, 0 not "
-                                    "started; %u worker%s\n",
-                 WAITS + 1, WAITS + 1, *w, *w == 1 ? "" : "s");
+        snprintf(head, sizeof head,
+                 "coir: %d fibers: 0 running, 0 ready, %d parked, 0 not "
+                 "started; %u worker%s\n",
+                 WAITS + 2, WAITS + 2, *w, *w == 1 ? "" : "s");
         dump_assert(s.text, head);
         dump_assert(s.text, "fiber 0x* \"main\" on worker 0, parked for * ms: coir_dump\n");
         for (int i = 0; i < WAITS; i++) {
@@ -178,7 +189,6 @@ static void each_fiber_is_shown_with_what_it_waits_for_and_where(void **state)
         free(s.text);
     }
 }
-
 
 /* A worker whose fiber computes while a plain thread has it dumped. */
 KEEP void *computes(void *arg)
@@ -251,7 +261,8 @@ static void a_worker_that_computes_is_interrupted(void **state)
         dump_assert(dump_block(s.text, "sleeper"), "parked for * ms: sleep\n");
         dump_assert(dump_block(s.text, "yielder"), "\" on worker 0, ready\n");
         if (!s.thieves)
-            dump_assert(dump_block(s.text, "fresh"), "not started: has_not_begun+0x0 *, detached\n");
+            dump_assert(dump_block(s.text, "fresh"),
+                        "not started: has_not_begun+0x0 *, detached\n");
         if (dump_has_backtraces()) {
             dump_assert(dump_block(s.text, "sleeper"), "sleeps_for_long");
             dump_assert(dump_block(s.text, "yielder"), "yields");
