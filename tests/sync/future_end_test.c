@@ -1,5 +1,5 @@
-/* tests/sync/future_end_test.c - the ends of futures: of their last reference, of values that nobody
- * took, of the run.
+/* tests/sync/future_end_test.c - the ends of futures: of their last reference, of values that
+ * nobody took, of the run.
  * SPDX-License-Identifier: MIT
  *
  * Method: as in future_test.c. */

@@ -2,8 +2,9 @@
  * SPDX-License-Identifier: MIT
  *
  * Method: short rounds, as many as TEST_SCALE says, in which fibers of all workers and plain
- * threads start together. Each value is a place in `drops`: in the end somebody has it, exactly once.
- * Futures are freed as early as it is allowed, for AddressSanitizer to see who comes too late. */
+ * threads start together. Each value is a place in `drops`: in the end somebody has it, exactly
+ * once. Futures are freed as early as it is allowed, for AddressSanitizer to see who comes too
+ * late. */
 #include "future_kit.h"
 
 struct gate {
