@@ -17,7 +17,9 @@
  *           time; none is async-signal-safe.
  * Memory    Structures of this interface have fixed size. Reserved fields must be 0; otherwise the
  *           call fails with EINVAL.
- * Language  C11 with GNU extensions (-std=gnu11, or _GNU_SOURCE), or C++11 and later. */
+ * Language  C11 with GNU extensions (-std=gnu11, or _GNU_SOURCE), or C++11 and later. C++ exceptions
+ *           are each fiber's own, also while it is parked in a catch block or a destructor; one that
+ *           nobody on its fiber catches ends the program by std::terminate. */
 #ifndef COIR_BASE_H
 #define COIR_BASE_H
 
@@ -37,11 +39,16 @@
 /* Initialiser of any coir structure whose fields should all be 0. */
 #define COIR_ZERO        {}
 #define COIR_ZERO_ARRAY_ {}
+/* x as a type, without what C++ compilers warn of. */
+#define COIR_INT64_(x)   static_cast<int64_t>(x)
+#define COIR_POINTER_(x) reinterpret_cast<void *>(static_cast<intptr_t>(x))
 #else
 #define COIR_BEGIN_DECLS
 #define COIR_END_DECLS
 #define COIR_ZERO        {0}
 #define COIR_ZERO_ARRAY_ {{0}}
+#define COIR_INT64_(x)   ((int64_t)(x))
+#define COIR_POINTER_(x) ((void *)(x))
 #endif
 /* clang-format on */
 

@@ -35,7 +35,7 @@ typedef struct coir_attr {
 
 /* What a fiber's function returns when it failed: join then fails with the errno it had (EIO when
  * that was not set). */
-#define COIR_FAILED ((void *)-1)
+#define COIR_FAILED COIR_POINTER_(-1)
 
 /* errno = err; return COIR_FAILED. For `return coir_fail(ENOENT);` in a fiber's function. */
 COIR_API void *coir_fail(int err);

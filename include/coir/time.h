@@ -16,9 +16,9 @@ COIR_BEGIN_DECLS
 #define COIR_NEVER INT64_MAX
 /* Durations in nanoseconds, from microseconds, milliseconds and seconds. */
 /* clang-format off */
-#define COIR_US(n)  ((int64_t)(n) * 1000)
-#define COIR_MS(n)  ((int64_t)(n) * 1000000)
-#define COIR_SEC(n) ((int64_t)(n) * 1000000000)
+#define COIR_US(n)  (COIR_INT64_(n) * 1000)
+#define COIR_MS(n)  (COIR_INT64_(n) * 1000000)
+#define COIR_SEC(n) (COIR_INT64_(n) * 1000000000)
 /* clang-format on */
 
 /* Now, in ns of CLOCK_MONOTONIC. */
@@ -55,7 +55,7 @@ COIR_API void coir_guard_leave(coir_guard *guard);
 #define COIR_CAT(a, b)  COIR_CAT_(a, b)
 #define COIR_GUARD_(g, enter)                                                                      \
     for (coir_guard g __attribute__((cleanup(coir_guard_leave))) = enter, *COIR_CAT(g, _on) = &g;  \
-         COIR_CAT(g, _on); COIR_CAT(g, _on) = 0)
+         COIR_CAT(g, _on); COIR_CAT(g, _on) = NULL)
 
 /* COIR_TIMEOUT(ns) { ... }  bounds the block: the deadline becomes the earlier of the present one
  * and ns from now, and the previous one comes back when the block ends, however it ends: break and
