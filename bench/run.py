@@ -202,7 +202,9 @@ def more_columns(cell):
                     ("ns each", median("ns"))]
     elif cell.group == "accept":
         columns += [("busiest", median("share")), ("client", median("client_share"))]
-    elif cell.workers > 1 and cell.row not in ("forkjoin", "forkjoin_flat"):
+    elif cell.group in ("forkjoin", "forkjoin_flat"):
+        columns.append(("start ms", median("start_ms")))
+    elif cell.workers > 1:
         columns.append(("CPU ns", median("cpu_ns")))
     return columns
 
