@@ -104,3 +104,44 @@ def test_select():
           [f"even: {i}" for i in (2, 4, 6, 8, 10)])
     check("nothing for 25 ms" in lines, lines)
     equal(lines[-1], "the sum is 55")
+
+
+def test_race():
+    """The faster page wins, and the slower fetch is cancelled: it does not take its two seconds."""
+    r = run("06_race")
+    equal(r.status, 0, r)
+    lines = r.out.splitlines()
+    matches(r"^\(http://.*/tortoise\?2000 was cancelled\)$", lines[0])
+    matches(r"^http://.*/hare\?50 came first$", lines[1])
+    equal(lines[2:], ["its title is hare"])
+    check(r.seconds < 1.9, "it waited for the slower one:", r.seconds)
+
+
+def test_futures():
+    """All are awaited together: the results in order of the list, as long as the longest takes."""
+    r = run("10_futures", 3, 1, 2)
+    equal(r.out.splitlines(), ["1 is done", "2 is done", "3 is done", "3 squared is 9",
+                               "1 squared is 1", "2 squared is 4"])
+    check(0.28 < r.seconds < 3, r.seconds)
+    equal(lines_of("10_futures", *range(1, 5))[-1], "4 squared is 16")
+
+
+def test_timeout():
+    """Race and deadline both end the job at its limit, or let it finish before."""
+    lines = lines_of("12_timeout", 5000, 200)
+    matches(r"^race: timed out after 0\.[2-9] s$", lines[0])
+    matches(r"^deadline: timed out after 0\.[2-9] s$", lines[1])
+    lines = lines_of("12_timeout", 100, 5000)
+    matches(r"^race: finished after [0-4]\.\d s$", lines[0])
+    matches(r"^deadline: finished after [0-4]\.\d s$", lines[1])
+
+
+def test_waiting():
+    """The dump says who waits for what; then all of them get it."""
+    text = "\n".join(lines_of("18_waiting"))
+    for name in "baker", "first guest", "second guest", "dishwasher":
+        matches(name, text)
+    matches("future", text)
+    matches("join of .*first guest", text)
+    matches(r"sleep", text)
+    equal(text.splitlines()[-3:], ["first: a loaf", "second: a loaf", "the dishes are done"])
