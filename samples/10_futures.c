@@ -1,4 +1,5 @@
-/* 10_futures.c - as many futures as the command line has numbers.   Try: build/samples/10_futures 3 1 2
+/* 10_futures.c - as many futures as the command line has numbers.   Try:
+ * build/samples/10_futures 3 1 2
  * SPDX-License-Identifier: MIT
  *
  * usage: 10_futures [TENTHS]...      each waits so many tenths of a second

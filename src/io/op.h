@@ -63,8 +63,8 @@ struct coir__op {
     struct coir__op_group *group;  /* several ops, one waiter: group.c; else NULL */
 };
 
-/* Ops that are waited for together: the first to complete has the others stopped, and claims `first`
- * if there is one; the last one wakes the waiter. */
+/* Ops that are waited for together: the first to complete has the others stopped, and claims
+ * `first` if there is one; the last one wakes the waiter. */
 struct coir__op_group {
     struct coir__waiter waiter; /* first: its stop gets the group by its address */
     struct coir__waiter *first; /* or NULL */
@@ -134,8 +134,8 @@ COIR_HIDDEN void coir__op_pause(int64_t until_ns);
  * all are over, and their res says how. 0; -EBADF: a descriptor was closed meanwhile; -ENOMEM. */
 COIR_HIDDEN long coir__group_run(struct coir__op_group *g, int64_t until_ns);
 
-/* The same for who waits for other things, too, with g->first: start the ops, 0 or -errno; and, when
- * that wait is over, have them ended. lent is for plain threads. */
+/* The same for who waits for other things, too, with g->first: start the ops, 0 or -errno; and,
+ * when that wait is over, have them ended. lent is for plain threads. */
 COIR_HIDDEN int coir__group_enter(struct coir__op_group *g, struct coir__lent *lent);
 COIR_HIDDEN void coir__group_leave(struct coir__op_group *g, struct coir__lent *lent);
 

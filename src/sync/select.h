@@ -52,8 +52,9 @@ struct coir__select_kind {
      * would have returned: 1. Else 0. -errno: the select fails. Nobody knows of its waiter yet, or
      * any more. */
     int (*look)(struct coir__case *c);
-    /* NULL, with leave: it is seen to otherwise. If the case can happen now: 1. Else have the object's next change claim waiter, by
-     * coir__waiter_claim_listed: 0. -errno: the select fails. */
+    /* NULL, with leave: it is seen to otherwise. If the case can happen now: 1. Else have the
+     * object's next change claim waiter, by coir__waiter_claim_listed: 0. -errno: the select
+     * fails. */
     int (*enter)(struct coir__case *c, struct coir__waiter *waiter);
     /* Entered: from its return on nobody touches waiter or the case. When entry.claimed, result and
      * error are set. */
