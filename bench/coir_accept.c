@@ -8,6 +8,7 @@
 #include "coir_rows.h"
 
 #include <arpa/inet.h>
+#include <signal.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -54,8 +55,17 @@ static void accept_main(void *arg)
     free(h);
 }
 
+/* A client that failed would be waited for in vain. */
+static void client_ended(int sig, siginfo_t *info, void *context)
+{
+    (void)sig, (void)context;
+    if (info->si_status != 0)
+        _exit(1);
+}
+
 static pid_t start_client(void)
 {
+    struct sigaction on_end = { .sa_sigaction = client_ended, .sa_flags = SA_SIGINFO | SA_RESTART };
     struct sockaddr_in self;
     socklen_t len = sizeof self;
     char path[4096], port[16], connections[32];
@@ -64,6 +74,8 @@ static pid_t start_client(void)
     snprintf(path, sizeof path, "%s/load", run.directory);
     snprintf(port, sizeof port, "%d", ntohs(self.sin_port));
     snprintf(connections, sizeof connections, "%ld", run.n);
+    if (sigaction(SIGCHLD, &on_end, NULL) < 0)
+        die("sigaction");
     pid_t pid = fork();
     if (pid < 0)
         die("fork");

@@ -163,6 +163,13 @@ func acceptRow(n int) {
 	if err := client.Start(); err != nil {
 		fail(err.Error())
 	}
+	ended := make(chan struct{})
+	go func() {
+		if err := client.Wait(); err != nil {
+			fail("the client: " + err.Error())
+		}
+		close(ended)
+	}()
 	var all sync.WaitGroup
 	var t0 time.Time
 	all.Add(n)
@@ -178,9 +185,7 @@ func acceptRow(n int) {
 	}
 	all.Wait()
 	elapsed := time.Since(t0)
-	if err := client.Wait(); err != nil {
-		fail(err.Error())
-	}
+	<-ended
 	report("accept", elapsed, n*requests, memoryNow())
 }
 
