@@ -28,6 +28,12 @@ for header in coir.h $(cd include && ls coir/*.h); do
         compiles c++ "#include <$header>" $cxx -std=$std
     done
 done
+for header in coir.hpp $(cd include && ls coir/*.hpp); do
+    for std in c++17 c++20; do
+        # shellcheck disable=SC2086
+        compiles c++ "#include <$header>" $cxx -std=$std
+    done
+done
 for std in c++11 c++17 c++20; do
     # shellcheck disable=SC2086
     compiles c++ "$(cat tests/cxx/usage.cc)" $cxx -std=$std

@@ -5,6 +5,7 @@ MAN      ?= $(PREFIX)/share/man
 # How tests are run: RUN="--prefix valgrind". Which: ONLY="sched cxx", folders of build/tests.
 RUN      ?=
 ONLY     ?=
+headers  := include/coir.h include/coir.hpp $(wildcard include/coir/*.h include/coir/*.hpp)
 make_in   = $(MAKE) --no-print-directory BUILD=$(BUILD)/$(1)
 
 .PHONY: help
@@ -111,7 +112,7 @@ tidy: ## the style check
 	tools/tidy.py --self-test
 	tools/tidy.py
 	@case "$$(clang-format --version 2>/dev/null)" in \
-	*'version 14'*) clang-format --dry-run -Werror include/coir.h include/coir/*.h ;; \
+	*'version 14'*) clang-format --dry-run -Werror $(headers) ;; \
 	*) echo "tidy: no clang-format 14, layout not checked" ;; \
 	esac
 	@! command -v groff >/dev/null || { \
@@ -120,7 +121,7 @@ tidy: ## the style check
 
 .PHONY: format
 format: ## lay out the C sources by .clang-format
-	clang-format -i include/coir.h include/coir/*.h $(wildcard src/*/*.[ch] src/arch/*/*.[ch])
+	clang-format -i $(headers) $(wildcard src/*/*.[ch] src/arch/*/*.[ch])
 
 .PHONY: install
 install: all install-man ## libraries, headers, coir.pc and manual pages: PREFIX= DESTDIR=
@@ -128,8 +129,8 @@ install: all install-man ## libraries, headers, coir.pc and manual pages: PREFIX
 	install -m 644 $(BUILD)/libcoir.a $(DESTDIR)$(PREFIX)/lib/
 	install -m 755 $(BUILD)/libcoir.so.$(SOVERSION) $(DESTDIR)$(PREFIX)/lib/
 	ln -sf libcoir.so.$(SOVERSION) $(DESTDIR)$(PREFIX)/lib/libcoir.so
-	install -m 644 include/coir.h $(DESTDIR)$(PREFIX)/include/
-	install -m 644 include/coir/*.h $(DESTDIR)$(PREFIX)/include/coir/
+	install -m 644 include/coir.h include/coir.hpp $(DESTDIR)$(PREFIX)/include/
+	install -m 644 include/coir/*.h include/coir/*.hpp $(DESTDIR)$(PREFIX)/include/coir/
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' -e 's|@LIBS@|$(lib_libs)|' \
 	    tools/coir.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/coir.pc
 

@@ -25,7 +25,7 @@ SWITCH_CALLER = 'src/sched/park.c'
 # The accessor of the current worker, and the public edge, where libc and its thread-locals live.
 THREAD_LOCAL_HOMES = ('src/sched/worker.h', 'src/sched/worker.c', 'src/api/')
 
-C_ENDINGS = ('.c', '.h', '.S', '.cc')
+C_ENDINGS = ('.c', '.h', '.S', '.cc', '.hpp')
 CODE_ENDINGS = C_ENDINGS + ('.py', '.sh', '.mk', '.go', '.rs')
 PROSE = ('.md',)
 MAN = re.compile(r'\.[1-8]$')
@@ -51,6 +51,7 @@ LIBC_CALL = re.compile(
     r'sigaction|sigaltstack|sigprocmask|raise|kill|getauxval|'
     r'io_uring_(?:queue_\w+|submit\w*|wait_\w+|register\w*|get_probe\w*|setup|enter)'
     r')\s*\(')
+CLASS = re.compile(r'\b(class|struct|namespace) \w+( : [\w ]+)?$')
 FLOAT = re.compile(r'\b(float|double)\b')
 SPDX = 'SPDX-License-Identifier: MIT'
 
@@ -138,10 +139,10 @@ def python_functions(src):
 
 
 def c_functions(src):
-    """Our brace style: a function's braces, and only they, stand alone in column 0."""
+    """Our brace style: braces that stand alone in column 0 are a function's, or a C++ class's."""
     start = None
     for number, line in src.numbered(src.code):
-        if line.rstrip() == '{':
+        if line.rstrip() == '{' and not CLASS.search(src.code[number - 2]):
             start = number
             while start > 1 and re.match(r'\s*[\w*(]', src.code[start - 2]):
                 start -= 1
@@ -154,7 +155,7 @@ def rule_function_length(src):
     found = ()
     if src.path.endswith('.py'):
         found = python_functions(src)
-    elif src.path.endswith(('.c', '.h', '.cc')):
+    elif src.path.endswith(('.c', '.h', '.cc', '.hpp')):
         found = c_functions(src)
     for start, lines in found:
         if lines > FUNCTION_LINES_MAX:
@@ -362,6 +363,7 @@ SOUND = (
       'void c(void *to)\n{\n    memcpy(to, a, 4);\n    coir_free(to);\n}\n')
     + c('src/sched/park.c', '    coir__arch_switch(&a, &b, 0);\n')
     + c('src/api/a.c', '#include "io/op.h"\nint a = errno;\n')
+    + c('include/a.hpp', 'class a\n{\n' + '    int b;\n' * 80 + '};\n')
     + c('samples/a/a.c', '#include "b.h"\n#include <coir.h>\n')
     + c('include/coir/a.h', '/* Two. */\nCOIR_API int coir_a(void);\nCOIR_API int coir_b(void);\n')
     + [('docs/a.md', 'Go calls it a `goroutine`; the kernel, /proc/self/task.\n')]

@@ -17,10 +17,10 @@
  *           time; none is async-signal-safe.
  * Memory    Structures of this interface have fixed size. Reserved fields must be 0; otherwise the
  *           call fails with EINVAL.
- * Language  C11 with GNU extensions (-std=gnu11, or _GNU_SOURCE), or C++11 and later. C++
- *           exceptions are each fiber's own, also while it is parked in a catch block or a
- *           destructor; one that nobody on its fiber catches ends the program by
- *           std::terminate. */
+ * Language  C11 with GNU extensions (-std=gnu11, or _GNU_SOURCE), or C++11 and later;
+ *           coir.hpp is the same for C++17 with its means.
+ * C++       Exceptions are each fiber's own, also while it is parked in a catch block or a
+ *           destructor; one that nobody on its fiber catches ends the program by std::terminate. */
 #ifndef COIR_BASE_H
 #define COIR_BASE_H
 

@@ -19,8 +19,8 @@ coir_chan *coir_chan_new(size_t elem_bytes, size_t capacity)
     size_t bytes;
     struct coir__chan *c = NULL;
     if (!__builtin_mul_overflow(elem_bytes, capacity, &bytes) &&
-        !__builtin_add_overflow(sizeof *c, bytes, &bytes))
-        c = aligned_alloc(COIR__CACHE_LINE, bytes);
+        !__builtin_add_overflow(sizeof *c + COIR__CACHE_LINE - 1, bytes, &bytes))
+        c = aligned_alloc(COIR__CACHE_LINE, bytes / COIR__CACHE_LINE * COIR__CACHE_LINE);
     if (!c) {
         coir__edge(-ENOMEM);
         return NULL;
