@@ -2,7 +2,8 @@
  * SPDX-License-Identifier: MIT
  *
  * Include this one. The parts, in reading order: conventions, time and deadlines, the runtime,
- * fibers, scopes, locks and the like, futures, channels, select, I/O, seeing what goes on. */
+ * fibers, scopes, locks and the like, futures, channels, select, streams, I/O, seeing
+ * what goes on. */
 #ifndef COIR_H
 #define COIR_H
 
@@ -15,6 +16,7 @@
 #include <coir/future.h>
 #include <coir/chan.h>
 #include <coir/select.h>
+#include <coir/stream.h>
 #include <coir/io.h>
 #include <coir/debug.h>
 
