@@ -194,6 +194,22 @@ static void *in_once(void *arg)
     return NULL;
 }
 
+static int be_child(void *arg)
+{
+    (void)arg;
+    return coir_sleep(COIR_NEVER);
+}
+
+static void *in_scope_wait(void *arg)
+{
+    static coir_scope scope;
+    (void)arg;
+    coir_scope_open(&scope);
+    if (coir_scope_spawn(&scope, be_child, NULL) < 0 || coir_scope_wait(&scope) < 0)
+        return COIR_FAILED;
+    return NULL;
+}
+
 static const struct {
     const char *name;
     void *(*fn)(void *);
@@ -205,6 +221,7 @@ static const struct {
     { "coir_barrier_wait", in_barrier },
     { "coir_waitgroup_wait", in_waitgroup },
     { "coir_once", in_once },
+    { "coir_scope_wait", in_scope_wait },
     { "coir_sleep", in_sleep },
     { "coir_sleep, timed", in_timed_sleep },
     { "coir_join", in_join },

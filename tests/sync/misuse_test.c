@@ -98,6 +98,22 @@ static void wait_at_no_barrier(void)
     crowd_ignore(coir_barrier_wait(&barrier));
 }
 
+static coir_scope scope;
+
+static void *open_scope(void *arg)
+{
+    coir_scope_open(&scope);
+    return arg;
+}
+
+static void close_a_strangers_scope(void)
+{
+    pthread_t stranger;
+    pthread_create(&stranger, NULL, open_scope, NULL);
+    pthread_join(stranger, NULL);
+    coir_scope_close(&scope);
+}
+
 static void make_no_mistake(void)
 {
     lock_all(NULL);
@@ -105,6 +121,8 @@ static void make_no_mistake(void)
     crowd_ignore(coir_rwlock_tryrdlock(&rwlock));
     coir_rwlock_unlock(&rwlock);
     coir_mutex_unlock(&mutex);
+    open_scope(NULL);
+    coir_scope_close(&scope);
 }
 
 static const struct mistake {
@@ -123,6 +141,7 @@ static const struct mistake {
     { read_what_one_writes, "coir_rwlock" },
     { be_done_too_often, "coir_waitgroup_done" },
     { wait_at_no_barrier, "coir_barrier_wait" },
+    { close_a_strangers_scope, "coir_scope_close" },
 };
 
 enum { MISTAKES = sizeof mistakes / sizeof *mistakes };
