@@ -175,4 +175,5 @@ $(BUILD)/tests/api/dump_test: ldflags += -rdynamic
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
 include bench/bench.mk
+include tests/model/model.mk
 include tools/targets.mk

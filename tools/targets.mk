@@ -38,10 +38,10 @@ variant    = $(SAN)$(RUN)$(ONLY)$(DEBUG)
 free_core  = $(if $(filter x86_64,$(ARCH)),$(if $(variant),,$(BUILD)/freestanding/core.o))
 
 .PHONY: run-tests
-run-tests: all $(wanted) $(free_core)
+run-tests: all $(wanted) $(free_core) $(model_test)
 	@TEST_SCALE=$(TEST_SCALE) BUILD=$(BUILD) CC=$(CC) CXX=$(CXX) SAN="$(SAN)" \
 	    tools/run_tests.py $(RUN) \
-	    $(wanted) $(if $(free_core),"tests/freestanding.py $(free_core)") \
+	    $(wanted) $(model_test) $(if $(free_core),"tests/freestanding.py $(free_core)") \
 	    $(if $(RUN)$(ONLY),,tests/samples/run.py) $(if $(SAN)$(RUN)$(ONLY),,tests/headers.sh)
 
 # The core as the drop-in will build it: no libc, no thread-locals, no vector registers.

@@ -1,0 +1,76 @@
+/* tests/model/main.c - explores all cases.
+ * SPDX-License-Identifier: MIT
+ *
+ *   model [--larger] [--only WORD]... [--expect-failure]
+ * Each case is explored in order, and with x86's store buffers. One line for each: how many
+ * executions there are that differ, and whether all were seen. --expect-failure: a mutant is run,
+ * and some case must fail. Last line: "N passed, M failed". */
+#include "cases.h"
+#include "inside.h"
+#include "litmus.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static struct {
+    bool larger, expect_failure;
+    const char *only[16];
+    unsigned only_len;
+} options;
+
+static bool wanted(const struct model_case *test)
+{
+    if (test->larger && !options.larger)
+        return false;
+    for (unsigned i = 0; i < options.only_len; i++)
+        if (strstr(test->name, options.only[i]))
+            return true;
+    return !options.only_len;
+}
+
+static bool run(const struct model_case *test, bool buffers)
+{
+    enum { LARGER = 20 };
+    enum how how = test->sampled ? EXPLORE_SAMPLE : EXPLORE_ALL;
+    uint64_t most = !test->sampled ? UINT64_MAX : test->sampled * (options.larger ? LARGER : 1);
+    struct exploration r = explore(test, buffers, how, most, 0);
+    const char *seen = r.complete ? "all" : "by chance";
+    if (r.failed)
+        seen = "FAILED";
+    printf("  %-9s %9lu executions (+%lu cut short), at most %4u steps %6.2f s  %s, %s: %s\n", seen,
+           (unsigned long)r.executions, (unsigned long)r.redundant, r.steps_most, r.seconds,
+           test->name, buffers ? "buffers" : "in order", test->what);
+    fflush(stdout);
+    return !r.failed;
+}
+
+static void read_options(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        if (!strcmp(argv[i], "--larger"))
+            options.larger = true;
+        else if (!strcmp(argv[i], "--expect-failure"))
+            options.expect_failure = true;
+        else if (!strcmp(argv[i], "--only") && i + 1 < argc && options.only_len < 16)
+            options.only[options.only_len++] = argv[++i];
+    }
+}
+
+int main(int argc, char **argv)
+{
+    unsigned passed = 0, failed = 0;
+    double start = explore_seconds();
+    read_options(argc, argv);
+    if (!options.only_len)
+        litmus_run(options.larger ? 2000 : 200, &passed, &failed);
+    for (const struct model_case *const *test = cases; *test; test++)
+        for (int buffers = 0; buffers < 2 && wanted(*test); buffers++)
+            ++*(run(*test, buffers) ? &passed : &failed);
+    printf("%.1f s\n", explore_seconds() - start);
+    if (options.expect_failure) {
+        failed = !failed;
+        passed = !failed;
+    }
+    printf("%u passed, %u failed\n", passed, failed);
+    return failed != 0;
+}
