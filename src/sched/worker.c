@@ -22,6 +22,10 @@ _Thread_local struct coir__worker *coir__worker_tls;
 
 enum { STARVED_RETRY_NS = 10 * 1000 * 1000, CALL_BIT = 1 };
 
+/* Waiting awake for mail: for how long, how often it may be in vain, and how long it takes to wake
+ * from sleep. */
+enum { SPIN_NS = 20 * 1000, SPIN_LOOKS = 16, SPINS_MAX = 4, WAKE_UP_NS = 30 * 1000 };
+
 /* The worker may wake by itself, and go, before the kick: it waits for `kickers` first. */
 void coir__worker_kick(struct coir__worker *w)
 {
@@ -138,6 +142,34 @@ static void restamp(struct coir__worker *w)
         w->stamp = stamp;
 }
 
+/* Mail has come soon after the last waits for it began: look for it a little before sleeping, which
+ * costs a system call here and one there. True: it is here. Not while ops are in flight: their
+ * completions would wait meanwhile. */
+static bool mail_comes_soon(struct coir__worker *w)
+{
+    if (!w->spins || w->rt->config.engine->in_flight(w))
+        return false;
+    int64_t end_ns = coir__host_now() + SPIN_NS;
+    do {
+        for (int i = 0; i < SPIN_LOOKS; i++) {
+            if (inbox_full(w)) {
+                w->spins = SPINS_MAX;
+                return true;
+            }
+            coir__arch_pause();
+        }
+    } while (coir__host_now() < end_ns);
+    w->spins--;
+    return false;
+}
+
+/* w slept since from_ns: would it have been worth waiting awake? */
+static void learn(struct coir__worker *w, int64_t from_ns)
+{
+    if (inbox_full(w) && coir__host_now() - from_ns < SPIN_NS + WAKE_UP_NS)
+        w->spins = SPINS_MAX;
+}
+
 /* Nothing is ready: let the engine wait until something is. phase: the runtime's, when w last saw
  * to it. */
 static void sleep_until(struct coir__worker *w, int64_t until_ns, uint32_t phase)
@@ -148,10 +180,13 @@ static void sleep_until(struct coir__worker *w, int64_t until_ns, uint32_t phase
         until_ns = 0;
     else
         coir__count(&w->counters.sleeps, 1);
+    int64_t from_ns = until_ns ? coir__host_now() : 0;
     w->rt->config.engine->wait(w, until_ns);
     atomic_store_explicit(&w->sleeping, 0, memory_order_relaxed);
-    if (until_ns)
+    if (until_ns) {
         restamp(w);
+        learn(w, from_ns);
+    }
 }
 
 static int64_t earlier(int64_t a, int64_t b)
@@ -202,7 +237,10 @@ static void work(struct coir__worker *w, int64_t now_ns)
 
 static void idle(struct coir__worker *w, int64_t now_ns, uint32_t phase)
 {
-    int64_t look_ns = w->rt->config.workers > 1 ? coir__steal_when_idle(w, now_ns) : COIR__NEVER;
+    bool alone = w->rt->config.workers == 1;
+    if (!alone && mail_comes_soon(w))
+        return;
+    int64_t look_ns = alone ? COIR__NEVER : coir__steal_when_idle(w, now_ns);
     sleep_until(w, has_work(w) ? 0 : earlier(look_ns, next_event(w, now_ns)), phase);
 }
 

@@ -71,6 +71,7 @@ struct coir__worker {
     int32_t budget;                  /* fibers that may still run in this tick */
     uint32_t ready_left, fresh_left; /* still to take from the queue whose turn it is */
     bool fresh_turn;
+    uint32_t spins;        /* how often it may still wait awake in vain: worker.c */
     uint32_t place_left;   /* fresh fibers still to be sent to place_to: steal.c */
     void (*after)(void *); /* park.h: what the next stack has to do first */
     void *after_arg;
