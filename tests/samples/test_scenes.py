@@ -145,3 +145,26 @@ def test_waiting():
     matches("join of .*first guest", text)
     matches(r"sleep", text)
     equal(text.splitlines()[-3:], ["first: a loaf", "second: a loaf", "the dishes are done"])
+
+
+def test_streams():
+    """Of 2, 4 ... 20 those divisible by three or five."""
+    equal(lines_of("13_streams"), [f"the value is {i}" for i in (6, 10, 12, 18, 20)])
+
+
+def test_letters():
+    """Late letters are told, and come all the same."""
+    lines = lines_of("14_letters")
+    equal([line for line in lines if line != "late"], [f"letter: {c}" for c in "abcdefghij"])
+    check(lines.count("late") >= 5, lines)
+
+
+def test_merge():
+    """Letters and intervals arrive merged, twenty of them, and the endless counter is ended."""
+    r = run("15_merge")
+    equal((r.status, r.err), (0, "the counter ends\n"), r)
+    lines = r.out.splitlines()
+    equal((len(lines), lines[-1]), (21, "done"), lines)
+    letters = [line[-1] for line in lines if line.startswith("letter ")]
+    equal("".join(letters), "abcdefghij"[:len(letters)])
+    check(letters and len(letters) < 20, lines)
