@@ -1,4 +1,4 @@
-/* 15_merge.c - letters and an endless counter, merged, throttled, cut.   Try: build/samples/15_merge
+/* 15_merge.c - letters and an endless counter, merged, throttled.   Try: build/samples/15_merge
  * SPDX-License-Identifier: MIT
  *
  * Twenty items are taken; then freeing the chain ends both generators, also the endless one. */
