@@ -169,7 +169,7 @@ $(tests_flowxx): $(BUILD)/tests/cxx/timeout_flow_O%: tests/api/timeout_flow.c $(
 $(BUILD)/obj/tests/%.c.o: cflags += -Itests
 
 # Names in backtraces are those of the dynamic symbol table.
-$(BUILD)/tests/api/dump_test: ldflags += -rdynamic
+$(BUILD)/tests/api/dump_test $(BUILD)/tests/api/watchdog_test: ldflags += -rdynamic
 
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -19,6 +19,25 @@ COIR_BEGIN_DECLS
  *          it. */
 COIR_API int coir_dump(int fd);
 
+/* What the runtimes of this process have done so far. */
+typedef struct coir_stats_t {
+    uint64_t fibers;         /* that live now */
+    uint64_t workers;        /* that run now */
+    uint64_t spawned, ended; /* fibers */
+    uint64_t switches;       /* turns of fibers, counted when their worker is in its loop */
+    uint64_t steals;       /* fibers that were taken from another worker before their first turn */
+    uint64_t parks, wakes; /* waits that fibers began; that ended. A yield is neither */
+    uint64_t ops_submitted, ops_completed; /* operations of I/O that had to wait */
+    uint64_t enters;                       /* system calls of the I/O engine */
+    uint64_t reserved[32];                 /* set to 0 */
+} coir_stats_t;
+
+/* Fill *stats; all but fibers and workers count from the start of the process. Each number is right
+ * for a moment of its own; ended is no larger than spawned, nor wakes than parks, nor ops_completed
+ * than ops_submitted.
+ * Returns  0; -1 EINVAL stats is NULL. Never parks. */
+COIR_API int coir_stats(coir_stats_t *stats);
+
 COIR_END_DECLS
 
 #endif

@@ -131,8 +131,10 @@ static void ask_workers(struct coir__ask *ask, struct coir__runtime *const *held
             coir__sights_init(sights, &held[r]->workers[i], false);
             coir__look_begin(&sights->look);
         }
-    if (self)
+    if (self) {
+        self->stamp = coir__stamp_of(coir__host_now()); /* its tick may be long */
         coir__look_now(self, NULL, NULL);
+    }
     await_answers(ask);
     ask->stamp = coir__stamp_of(coir__host_now());
 }

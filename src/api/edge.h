@@ -61,6 +61,10 @@ COIR_HIDDEN int coir__config_make(struct coir__config *config, const coir_option
 /* A line on stderr under COIR_VERBOSE. */
 COIR_HIDDEN void coir__say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* env.c: is COIR_STATS set? stats.c: what it asks for, of a run that has ended. */
+COIR_HIDDEN bool coir__stats_from_env(void);
+COIR_HIDDEN void coir__stats_say(const struct coir__runtime *rt, int64_t took_ns);
+
 /* The I/O engine of this process. */
 COIR_HIDDEN extern const struct coir__engine *_Atomic coir__engine_chosen;
 

@@ -3,6 +3,7 @@
 #include "edge.h"
 
 #include "cpus.h"
+#include "helper.h"
 #include "io/io.h"
 #include "sched/stack.h"
 
@@ -12,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { STACK_BYTES_DEFAULT = 256 * 1024 };
+enum { STACK_BYTES_DEFAULT = 256 * 1024, WATCHDOG_MS_MAX = 3600 * 1000 };
 
 void coir__say(const char *format, ...)
 {
@@ -95,6 +96,68 @@ static void check_engine_env(void)
     const char *text = secure_getenv("COIR_IO");
     if (text && *text && engine_by_name(text) < 0)
         complain("COIR_IO", text, "it wants auto or uring");
+}
+
+static const struct {
+    const char *name;
+    int number;
+} signals[] = {
+    { "HUP", SIGHUP },   { "INT", SIGINT },     { "QUIT", SIGQUIT }, { "ABRT", SIGABRT },
+    { "USR1", SIGUSR1 }, { "USR2", SIGUSR2 },   { "ALRM", SIGALRM }, { "TERM", SIGTERM },
+    { "CHLD", SIGCHLD }, { "CONT", SIGCONT },   { "TSTP", SIGTSTP }, { "TTIN", SIGTTIN },
+    { "TTOU", SIGTTOU }, { "XCPU", SIGXCPU },   { "XFSZ", SIGXFSZ }, { "VTALRM", SIGVTALRM },
+    { "PROF", SIGPROF }, { "WINCH", SIGWINCH }, { "IO", SIGIO },     { "POLL", SIGPOLL },
+    { "PWR", SIGPWR },   { "SYS", SIGSYS },
+};
+
+/* By name, with or without SIG, or by number. Not those that cannot be caught, stand for a fault or
+ * are used by libc or us. 0: none. */
+static int signal_of(const char *text)
+{
+    static const int never[] = { SIGKILL, SIGSTOP, SIGSEGV, SIGBUS,  SIGFPE,
+                                 SIGILL,  SIGTRAP, SIGURG,  SIGPIPE, 0 };
+    unsigned long long n;
+    if (strncmp(text, "SIG", 3) == 0)
+        text += 3;
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
+        if (strcmp(text, signals[i].name) == 0)
+            return signals[i].number;
+    if (!number(text, &n) || n < 1 || n > (unsigned)SIGRTMAX ||
+        (n >= __SIGRTMIN && n < (unsigned)SIGRTMIN))
+        return 0;
+    for (int i = 0; never[i]; i++)
+        if (n == (unsigned)never[i])
+            return 0;
+    return (int)n;
+}
+
+int coir__dump_signal_from_env(void)
+{
+    const char *text = secure_getenv("COIR_DUMP_SIGNAL");
+    if (!text || !*text)
+        return 0;
+    int sig = signal_of(text);
+    if (!sig)
+        complain("COIR_DUMP_SIGNAL", text, "it wants a signal, such as QUIT, SIGUSR1 or 10");
+    return sig;
+}
+
+int64_t coir__watchdog_from_env(void)
+{
+    unsigned long long ms;
+    const char *text = secure_getenv("COIR_WATCHDOG");
+    if (!text || !*text || strcmp(text, "0") == 0)
+        return 0;
+    if (number(text, &ms) && ms >= 1 && ms <= WATCHDOG_MS_MAX)
+        return COIR_MS(ms);
+    complain("COIR_WATCHDOG", text, "it wants milliseconds, from 1 to 3600000");
+    return 0;
+}
+
+bool coir__stats_from_env(void)
+{
+    const char *text = secure_getenv("COIR_STATS");
+    return text && *text && strcmp(text, "0") != 0;
 }
 
 static bool reserved_clear(const uint64_t *reserved, size_t n)

@@ -3,6 +3,7 @@
 #include "edge.h"
 
 #include "ask.h"
+#include "helper.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -22,8 +23,15 @@ static int start(struct coir__runtime *rt, const coir_options *options, bool her
 {
     struct coir__config config;
     int err = coir__config_make(&config, options);
-    if (err == 0)
+    if (err == 0) {
+        coir__helpers_begin();
+        config.watched = coir__watchdog_runs();
         err = coir__runtime_start(rt, &config, here);
+        if (err < 0)
+            coir__helpers_end();
+        else if (config.watched)
+            coir__host_woke(); /* its workers are up, and have not slept */
+    }
     if (err == 0)
         coir__engine_chosen = config.engine;
     if (err == 0)
@@ -82,8 +90,13 @@ static int run(void (*fn)(void *), void *arg, const coir_options *options)
     if (coir__worker_self() || !atomic_compare_exchange_strong(&active, &idle, 1))
         return -EBUSY;
     int err = start(&running, options, true);
-    if (err == 0)
+    if (err == 0) {
+        int64_t start_ns = coir__host_now();
         err = coir__runtime_run(&running, fn, arg);
+        coir__helpers_end();
+        if (coir__stats_from_env())
+            coir__stats_say(&running, coir__host_now() - start_ns);
+    }
     atomic_store(&active, 0);
     return err;
 }

@@ -188,6 +188,18 @@ void coir__sights_init(struct coir__sights *sights, struct coir__worker *w, bool
         sights->look.at = COIR__RECORDS_END;
 }
 
+COIR__UNSANITIZED struct coir__progress coir__progress_of(struct coir__worker *w)
+{
+    struct coir__progress p = {
+        .tick = *(volatile uint32_t *)&w->tick,
+        .budget = *(volatile int32_t *)&w->budget,
+        .fiber = *(struct coir__fiber *volatile *)&w->current,
+    };
+    if (p.fiber == &w->loop)
+        p.fiber = NULL;
+    return p;
+}
+
 void coir__sights_interrupted(struct coir__look *look, void *arg)
 {
     struct coir__sights *sights = (struct coir__sights *)look;
@@ -195,6 +207,7 @@ void coir__sights_interrupted(struct coir__look *look, void *arg)
     (void)arg;
     coir__backtrace_interrupted(&sights->interrupted_at, &sights->interrupted_sp);
     sights->interrupted = true;
+    sights->progress = coir__progress_of(w);
     if (w->current != &w->loop && coir__on_stack(w->current, sights->interrupted_sp))
         keep_running(sights, w->current);
 }

@@ -36,6 +36,22 @@ struct coir__sight {
     uintptr_t frames[];
 };
 
+/* How far a worker has come: a fiber's turn. fiber NULL: it is in its loop. */
+struct coir__progress {
+    uint32_t tick;
+    int32_t budget;
+    struct coir__fiber *fiber;
+};
+
+/* By any thread; w may go on meanwhile. */
+COIR_HIDDEN struct coir__progress coir__progress_of(struct coir__worker *w);
+
+static inline bool coir__progress_same(const struct coir__progress *a,
+                                       const struct coir__progress *b)
+{
+    return a->tick == b->tick && a->budget == b->budget && a->fiber == b->fiber;
+}
+
 struct coir__sight_chunk {
     struct coir__sight_chunk *next;
     uint32_t used;
@@ -49,7 +65,8 @@ struct coir__sights {
     uint64_t ended, lost; /* fibers that wait to be joined; those that there was no memory for */
     uint32_t stamp;       /* the worker's, when it began */
     bool interrupted;     /* seen in a signal handler: the worker did not come to its loop */
-    struct coir__fiber *running; /* then: the fiber that it ran; NULL: none */
+    struct coir__progress progress; /* then */
+    struct coir__fiber *running;    /* likewise: the fiber that it ran; NULL: none */
     struct coir__backtrace interrupted_at;
     uintptr_t interrupted_sp;
 };

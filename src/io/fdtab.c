@@ -219,10 +219,13 @@ static void drain(int fd, word *w)
         waiting.closers = &closer;
         /* Not to be stopped: a close always closes. */
         struct coir__fiber *f = closer.waiter.fiber;
-        if (f)
+        if (f) {
+            coir__count(&me->counters.parks, 1);
             coir__park(COIR__WHY_CLOSE, unlock, NULL);
-        else
-            unlock(NULL), coir__waiter_wait_as_thread(&closer.waiter, COIR__NEVER);
+        } else {
+            unlock(NULL);
+            coir__waiter_wait_as_thread(&closer.waiter, COIR__NEVER);
+        }
         coir__spin_lock(&waiting.lock);
         struct closer **at = &waiting.closers;
         while (*at != &closer)

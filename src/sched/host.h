@@ -45,6 +45,14 @@ COIR_HIDDEN void coir__host_runtime_leave(struct coir__runtime *rt);
 /* The calling plain thread's deadline. */
 COIR_HIDDEN int64_t coir__host_thread_deadline(void);
 
+/* Are rt's workers, and threads of the library, the only ones of the process? */
+COIR_HIDDEN bool coir__host_alone(struct coir__runtime *rt);
+/* Then, and all workers rest: nothing will ever make a fiber ready. Called in a worker's loop. */
+COIR_HIDDEN void coir__host_at_rest(struct coir__runtime *rt);
+
+/* A worker of a watched runtime has slept, and goes on. */
+COIR_HIDDEN void coir__host_woke(void);
+
 /* The calling thread's id, as gettid(2). */
 COIR_HIDDEN uint32_t coir__host_thread_id(void);
 

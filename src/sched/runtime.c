@@ -175,6 +175,8 @@ static void reset(struct coir__runtime *rt)
 int coir__runtime_start(struct coir__runtime *rt, const struct coir__config *config, bool here)
 {
     reset(rt);
+    /* What started a runtime that starts by itself may always wake its fibers. */
+    atomic_store(&rt->rest, here ? COIR__REST_UNKNOWN : COIR__REST_TOLD);
     rt->config = *config;
     rt->workers = map_workers(rt);
     if (!rt->workers)
@@ -289,6 +291,69 @@ void coir__runtime_wind_down(struct coir__runtime *rt, struct coir__worker *w, i
     }
 }
 
+/* What ended runtimes have counted. The lock also guards the end of each: its counters are there,
+ * or here. */
+static struct {
+    _Atomic int32_t lock;
+    struct coir__totals past;
+} totals;
+
+static void add(struct coir__totals *sum, const struct coir__totals *more)
+{
+    const uint64_t *from = (const uint64_t *)more;
+    for (size_t i = 0; i < sizeof *sum / sizeof(uint64_t); i++)
+        ((uint64_t *)sum)[i] += from[i];
+}
+
+static struct coir__totals totals_of(struct coir__runtime *rt)
+{
+    struct coir__totals t = {
+        .ended = TOTAL(rt, ended) + TOTAL(rt, ended_detached),
+        .wakes = TOTAL(rt, wakes),
+        .ops_completed = TOTAL(rt, ops_completed),
+    };
+    /* What comes second is read second: no more ended than spawned. */
+    t.spawned = TOTAL(rt, spawned) + TOTAL(rt, spawned_detached) +
+                atomic_load(&rt->spawned_outside) + atomic_load(&rt->spawned_outside_detached);
+    t.switches = TOTAL(rt, switches);
+    t.parks = TOTAL(rt, parks);
+    t.steals = TOTAL(rt, steals);
+    t.sleeps = TOTAL(rt, sleeps);
+    t.enters = TOTAL(rt, enters);
+    t.ops = TOTAL(rt, ops);
+    return t;
+}
+
+void coir__totals_begin(struct coir__totals *sum)
+{
+    coir__sleep_lock(&totals.lock);
+    *sum = totals.past;
+}
+
+void coir__totals_add(struct coir__totals *sum, struct coir__runtime *rt, uint64_t *workers)
+{
+    if (!atomic_load(&rt->up))
+        return;
+    struct coir__totals now = totals_of(rt);
+    add(sum, &now);
+    *workers += rt->config.workers;
+}
+
+void coir__totals_end(void)
+{
+    coir__sleep_unlock(&totals.lock);
+}
+
+/* Its workers have ended. */
+static void go_down(struct coir__runtime *rt)
+{
+    coir__sleep_lock(&totals.lock);
+    rt->totals = totals_of(rt);
+    add(&totals.past, &rt->totals);
+    atomic_store(&rt->up, 0); /* pairs with coir__runtime_hold() */
+    coir__sleep_unlock(&totals.lock);
+}
+
 struct first {
     void (*fn)(void *);
     void *arg;
@@ -364,9 +429,9 @@ int coir__runtime_run(struct coir__runtime *rt, void (*fn)(void *), void *arg)
         atomic_store(&rt->stopping, 1);
         coir__runtime_kick(rt);
     }
-    atomic_store(&rt->up, 0); /* pairs with coir__runtime_hold() */
     join_threads(rt);
     worker_leave(&rt->workers[0]);
+    go_down(rt);
     coir__record_each(rt, send_joiner_home, NULL);
     while (atomic_load(&rt->joining) || atomic_load(&rt->visitors))
         coir__sys(SYS_sched_yield);

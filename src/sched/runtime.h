@@ -16,6 +16,17 @@ struct coir__config {
     unsigned stack_class;
     bool unguarded; /* go on without guards when they run out, else fail with ENOMEM */
     int64_t drain_ns;
+    bool watched; /* call coir__host_woke */
+};
+
+/* LATER: there were threads that may wake fibers. TOLD: that there are none, or it shall not be
+ * told. */
+enum { COIR__REST_UNKNOWN, COIR__REST_LATER, COIR__REST_TOLD };
+
+/* Sums of struct coir__counters. */
+struct coir__totals {
+    uint64_t spawned, ended; /* all fibers */
+    uint64_t switches, parks, wakes, steals, sleeps, enters, ops, ops_completed;
 };
 
 struct coir__runtime {
@@ -32,9 +43,11 @@ struct coir__runtime {
                                    * that wait too long: steal.h; 0: none */
     _Atomic uint32_t visitors;    /* strangers who use its workers: spawn, mail, lent ops */
     _Atomic uint32_t joining;     /* threads and foreign fibers inside join or detach, or a hold */
+    _Atomic uint32_t rest;        /* COIR__REST_*: what is known of all being at rest */
     _Atomic uint32_t up;          /* between start and stop: may be held */
     _Atomic uint64_t spawned_outside, spawned_outside_detached, detached_later;
-    int64_t drain_until_ns; /* worker 0, once draining */
+    int64_t drain_until_ns;     /* worker 0, once draining */
+    struct coir__totals totals; /* of the last run, once it has ended */
 };
 
 /* Whoever comes to a fiber from outside its runtime does not know whether that still has it: it may
@@ -75,6 +88,13 @@ static inline void coir__runtime_let_go(struct coir__runtime *rt)
 {
     atomic_fetch_sub(&rt->joining, 1);
 }
+
+/* Begin with what ended runtimes have counted; then add each that is up, and the number of its
+ * workers. None ends in between. */
+COIR_HIDDEN void coir__totals_begin(struct coir__totals *sum);
+COIR_HIDDEN void coir__totals_add(struct coir__totals *sum, struct coir__runtime *rt,
+                                  uint64_t *workers);
+COIR_HIDDEN void coir__totals_end(void);
 
 /* Start the workers; worker 0 runs on the calling thread (which then calls coir__runtime_run) if
  * here, else on a thread of its own. 0, or -errno and nothing is left running. */

@@ -20,7 +20,7 @@
 _Thread_local struct coir__worker *coir__worker_tls;
 #endif
 
-enum { STARVED_RETRY_NS = 10 * 1000 * 1000, CALL_BIT = 1 };
+enum { STARVED_RETRY_NS = 10 * 1000 * 1000, REST_NS = 1000 * 1000 * 1000, CALL_BIT = 1 };
 
 /* Waiting awake for mail: for how long, how often it may be in vain, and how long it takes to wake
  * from sleep. */
@@ -170,16 +170,85 @@ static void learn(struct coir__worker *w, int64_t from_ns)
         w->spins = SPINS_MAX;
 }
 
+/* Nothing that w has under way will make a fiber ready. */
+static bool may_rest(struct coir__worker *w)
+{
+    return !w->timers && !w->starved && !w->rt->config.engine->in_flight(w) &&
+           !atomic_load_explicit(&w->rt->draining, memory_order_relaxed);
+}
+
+/* Nor will any of the others, and they sleep: only a thread that is no worker can bring something.
+ * Whoever falls asleep last finds that. */
+static bool all_rest(struct coir__worker *w)
+{
+    const struct coir__runtime *rt = w->rt;
+    for (unsigned i = 0; i < rt->config.workers; i++) {
+        uint32_t at = (w->restless + i) % rt->config.workers;
+        if (atomic_load_explicit(&rt->workers[at].sleeping, memory_order_relaxed) != COIR__RESTS) {
+            w->restless = at;
+            return false;
+        }
+    }
+    return true;
+}
+
+static uint64_t sleeps(const struct coir__runtime *rt)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < rt->config.workers; i++)
+        sum += atomic_load_explicit(&rt->workers[i].counters.sleeps, memory_order_acquire);
+    return sum;
+}
+
+/* Is there such a thread? One that was there may have woken a worker, and gone: so nobody may have
+ * been awake meanwhile. False: somebody was. */
+static bool look_for_threads(struct coir__worker *w)
+{
+    struct coir__runtime *rt = w->rt;
+    uint64_t before = sleeps(rt);
+    uint32_t state = atomic_exchange(&rt->rest, COIR__REST_TOLD);
+    if (state == COIR__REST_TOLD)
+        return true; /* another worker is at it, too */
+    bool alone = coir__host_alone(rt), still = all_rest(w) && sleeps(rt) == before;
+    if (alone && still)
+        coir__host_at_rest(rt);
+    else
+        atomic_store(&rt->rest, alone ? state : COIR__REST_LATER);
+    return still || !alone;
+}
+
+/* All rest. To look for threads takes a while: once some were found, it is done only when it has
+ * been quiet for some time, and then once. Returns until when to sleep. */
+static int64_t rest(struct coir__worker *w, int64_t until_ns)
+{
+    uint32_t state = atomic_load_explicit(&w->rt->rest, memory_order_relaxed);
+    if (state == COIR__REST_TOLD || w->rest_ns == COIR__NEVER)
+        return until_ns;
+    int64_t now_ns = coir__host_now();
+    bool due = w->rest_ns && now_ns >= w->rest_ns;
+    if ((due || state == COIR__REST_UNKNOWN) && !look_for_threads(w))
+        return 0;
+    if (due)
+        w->rest_ns = COIR__NEVER;
+    else if (!w->rest_ns)
+        w->rest_ns = now_ns + REST_NS;
+    return until_ns < w->rest_ns ? until_ns : w->rest_ns;
+}
+
 /* Nothing is ready: let the engine wait until something is. phase: the runtime's, when w last saw
  * to it. */
 static void sleep_until(struct coir__worker *w, int64_t until_ns, uint32_t phase)
 {
-    atomic_store_explicit(&w->sleeping, 1, memory_order_relaxed);
+    bool rests = may_rest(w);
+    atomic_store_explicit(&w->sleeping, rests ? COIR__RESTS : COIR__SLEEPS, memory_order_relaxed);
     atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in coir__worker_kick() */
-    if (must_look(w, phase))
+    if (must_look(w, phase)) {
         until_ns = 0;
-    else
+    } else {
         coir__count(&w->counters.sleeps, 1);
+        if (rests && all_rest(w))
+            until_ns = rest(w, until_ns);
+    }
     int64_t from_ns = until_ns ? coir__host_now() : 0;
     w->rt->config.engine->wait(w, until_ns);
     atomic_store_explicit(&w->sleeping, 0, memory_order_relaxed);
@@ -187,6 +256,8 @@ static void sleep_until(struct coir__worker *w, int64_t until_ns, uint32_t phase
         restamp(w);
         learn(w, from_ns);
     }
+    if (__builtin_expect(w->rt->config.watched, 0))
+        coir__host_woke();
 }
 
 static int64_t earlier(int64_t a, int64_t b)
@@ -228,6 +299,7 @@ static bool has_work(struct coir__worker *w)
 
 static void work(struct coir__worker *w, int64_t now_ns)
 {
+    w->rest_ns = 0;
     if (w->rt->config.workers > 1) {
         coir__steal_when_busy(w);
         coir__place_review(w, now_ns);

@@ -61,6 +61,9 @@ struct coir__steal {
     uint32_t seen_head; /* of its queue, at the watcher's last look; the watcher's */
 };
 
+/* In engine->wait, or about to. At rest it also has nothing under way, neither op nor timer. */
+enum { COIR__SLEEPS = 1, COIR__RESTS = 2 };
+
 struct coir__slot;
 
 struct coir__worker {
@@ -97,10 +100,12 @@ struct coir__worker {
     void *sanitizer;            /* sched/sanitize.h: the loop's context */
     const void *loop_stack_low; /* likewise: bounds of the thread's own stack, once known */
     size_t loop_stack_bytes;
-    int64_t trim_ns;  /* when stacks are to be trimmed next */
-    uintptr_t thread; /* coir__host_thread_start; 0 for coir_run's caller */
-    uint32_t tid;     /* the thread's id, as gettid(2) */
-    void *host;       /* coir__host_worker_enter's */
+    int64_t trim_ns;   /* when stacks are to be trimmed next */
+    int64_t rest_ns;   /* it has found all at rest: when to look for threads; NEVER: it has */
+    uint32_t restless; /* a worker that was not at rest */
+    uintptr_t thread;  /* coir__host_thread_start; 0 for coir_run's caller */
+    uint32_t tid;      /* the thread's id, as gettid(2) */
+    void *host;        /* coir__host_worker_enter's */
     int32_t start_error;
     bool saw_draining;       /* and has cancelled what was left */
     struct coir__fiber loop; /* the loop itself, as something to switch to */
@@ -117,7 +122,7 @@ struct coir__worker {
 
     /* Everybody's. */
     _Atomic uintptr_t inbox __attribute__((aligned(2 * COIR__CACHE_LINE)));
-    _Atomic uint32_t sleeping;     /* in engine->wait, or about to: who clears it must kick */
+    _Atomic uint32_t sleeping;     /* COIR__SLEEPS, COIR__RESTS; 0: who clears it must kick */
     _Atomic uint32_t kickers;      /* are about to kick */
     _Atomic uint32_t refuses;      /* COIR__REFUSES_*: spawning here fails */
     _Atomic uint32_t closing_seen; /* somebody wants the ops on closing descriptors ended */

@@ -261,8 +261,7 @@ static void a_worker_that_computes_is_interrupted(void **state)
         dump_assert(dump_block(s.text, "sleeper"), "parked for * ms: sleep\n");
         dump_assert(dump_block(s.text, "yielder"), "\" on worker 0, ready\n");
         if (!s.thieves)
-            dump_assert(dump_block(s.text, "fresh"),
-                        "not started: has_not_begun+0x0 *, detached\n");
+            dump_assert(dump_block(s.text, "fresh"), ": has_not_begun+0x0 *, detached\n");
         if (dump_has_backtraces()) {
             dump_assert(dump_block(s.text, "sleeper"), "sleeps_for_long");
             dump_assert(dump_block(s.text, "yielder"), "yields");
