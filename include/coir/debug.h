@@ -12,7 +12,7 @@ COIR_BEGIN_DECLS
  * backtrace. First comes a line with their numbers; then, where fibers wait for each other in a
  * ring, a line for each that says so. Each fiber is shown as it was at a moment of its own. A
  * worker that does not come to its loop within 100 ms, since its fiber computes or blocks, is
- * interrupted by SIGURG; if that does not help within 100 ms either, the dump says that it did not
+ * interrupted by SIGURG; if that does not help within half a second, the dump says that it did not
  * answer. coir_dump(3) tells how to read it.
  * Returns  0; -1 with EBADF, what write(2) said, or ENOMEM.
  * Parks    until the workers have answered and all is written; neither cancel nor deadline end

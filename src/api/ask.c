@@ -12,7 +12,8 @@
 enum {
     PAUSE_MIN_NS = 50 * 1000,
     PAUSE_MAX_NS = 5 * 1000 * 1000,
-    PATIENCE_NS = 100 * 1000 * 1000, /* without anything new: until the signal, and after it */
+    PATIENCE_NS = 100 * 1000 * 1000, /* without anything new, until the signal */
+    LAST_NS = 500 * 1000 * 1000,     /* and after it */
 };
 
 /* 0; or who has it: a fiber's handle, or a thread's id with the lowest bit set. */
@@ -101,7 +102,7 @@ static void await_answers(struct coir__ask *ask)
         if (turns_now != turns) {
             since_ns = now_ns;
             turns = turns_now;
-        } else if (now_ns - since_ns > PATIENCE_NS) {
+        } else if (now_ns - since_ns > (poked ? LAST_NS : PATIENCE_NS)) {
             if (poked)
                 break;
             poke_the_others(ask);

@@ -6,12 +6,6 @@
 #include "ask.h"
 #include "text.h"
 
-/* Fibers that wait for each other for ever. */
-struct coir__ring_of {
-    const struct coir__ask *ask;
-    struct coir__sight *first;
-};
-
 /* Look for rings in what was seen now, and before. found(arg, first) is called for each whose
  * members stayed where they were; coir__waits_for leads around. Returns how many there are besides
  * that may be none. */

@@ -179,14 +179,9 @@ static void add_frames(struct coir__text *t, struct seen *seen, struct coir__sig
         coir__text_add(t, "    ...\n");
 }
 
-struct tell {
-    struct coir__text *text;
-    uint32_t found;
-};
-
 static void tell_deadlock(void *arg, const struct coir__ask *ask, struct coir__sight *first)
 {
-    struct coir__text *t = ((struct tell *)arg)->text;
+    struct coir__text *t = arg;
     const struct coir__sight *s = first;
     bool bounded = false;
     do {
@@ -229,10 +224,9 @@ void coir__dump_text(struct coir__text *t, const struct coir__ask *before,
     struct seen seen = { .len = ask->table_len };
     struct coir__ask_place at = { 0 };
     struct coir__sight *s;
-    struct tell tell = { .text = t };
     seen.table = coir__map(seen.len * sizeof *seen.table);
     add_head(t, ask);
-    coir__deadlocks(before, ask, tell_deadlock, &tell);
+    coir__deadlocks(before, ask, tell_deadlock, t);
     while ((s = coir__ask_next(ask, &at))) {
         coir__dump_who(t, s->handle, s->name);
         coir__text_add(t, " on worker %u, ", ask->sights[at.sights].index);

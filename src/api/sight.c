@@ -152,6 +152,8 @@ static void see_started(struct coir__sights *sights, struct coir__fiber *f)
         sight.state = COIR__READY; /* to be switched to next */
     if (sight.state == COIR__PARKED && coir__fiber_more(f)->wait)
         see_wait(&sight, coir__fiber_more(f)->wait, sights->look.worker->stamp);
+    if (f == sights->asker)
+        sight.state = COIR__RUNNING;
     coir__backtrace_of(&bt, f);
     keep(sights, &sight, &bt);
 }
@@ -183,7 +185,9 @@ static void see(struct coir__look *look, struct coir__fiber *f)
 
 void coir__sights_init(struct coir__sights *sights, struct coir__worker *w, bool only_running)
 {
-    *sights = (struct coir__sights){ .look = { .see = see, .worker = w }, .index = w->index };
+    *sights = (struct coir__sights){ .look = { .see = see, .worker = w },
+                                     .index = w->index,
+                                     .asker = coir__fiber_self() };
     if (only_running)
         sights->look.at = COIR__RECORDS_END;
 }

@@ -61,9 +61,9 @@ struct coir__sight_chunk {
 struct coir__sights {
     struct coir__look look; /* first */
     struct coir__sight_chunk *first, *last;
-    uint32_t index;       /* the worker's */
+    uint32_t index;            /* the worker's */
+    struct coir__fiber *asker; /* who wants to know: it counts as running. NULL: a thread */
     uint64_t ended, lost; /* fibers that wait to be joined; those that there was no memory for */
-    uint32_t stamp;       /* the worker's, when it began */
     bool interrupted;     /* seen in a signal handler: the worker did not come to its loop */
     struct coir__progress progress; /* then */
     struct coir__fiber *running;    /* likewise: the fiber that it ran; NULL: none */

@@ -172,11 +172,11 @@ static void each_fiber_is_shown_with_what_it_waits_for_and_where(void **state)
         assert_int_equal(fiber_test_run(*w, wait_in_all_ways, &s), 0);
         assert_non_null(s.text);
         snprintf(head, sizeof head,
-                 "coir: %d fibers: 0 running, 0 ready, %d parked, 0 not "
+                 "coir: %d fibers: 1 running, 0 ready, %d parked, 0 not "
                  "started; %u worker%s\n",
-                 WAITS + 2, WAITS + 2, *w, *w == 1 ? "" : "s");
+                 WAITS + 2, WAITS + 1, *w, *w == 1 ? "" : "s");
         dump_assert(s.text, head);
-        dump_assert(s.text, "fiber 0x* \"main\" on worker 0, parked for * ms: coir_dump\n");
+        dump_assert(s.text, "fiber 0x* \"main\" on worker *, running\n");
         for (int i = 0; i < WAITS; i++) {
             const char *block = dump_block(s.text, waits[i].name);
             dump_assert(block, "\" on worker *, parked for * ms");
@@ -255,16 +255,16 @@ static void a_worker_that_computes_is_interrupted(void **state)
         assert_int_equal(fiber_test_run(*w, compute_beside_others, &s), 0);
         assert_int_equal(s.err, 0);
         assert_non_null(s.text);
-        dump_assert(s.text, s.thieves ? "coir: 3 fibers: 1 running, 1 ready, 1 parked, 0 not "
-                                      : "coir: 4 fibers: 1 running, 1 ready, 1 parked, 1 not ");
-        dump_assert(dump_block(s.text, "main"), "\" on worker 0, running\n    computes+0x");
+        dump_assert(dump_block(s.text, "main"), "\" on worker *, running\n    computes+0x");
         dump_assert(dump_block(s.text, "sleeper"), "parked for * ms: sleep\n");
-        dump_assert(dump_block(s.text, "yielder"), "\" on worker 0, ready\n");
-        if (!s.thieves)
-            dump_assert(dump_block(s.text, "fresh"), ": has_not_begun+0x0 *, detached\n");
-        if (dump_has_backtraces()) {
+        if (dump_has_backtraces())
             dump_assert(dump_block(s.text, "sleeper"), "sleeps_for_long");
-            dump_assert(dump_block(s.text, "yielder"), "yields");
+        if (!s.thieves) {
+            dump_assert(s.text, "coir: 4 fibers: 1 running, 1 ready, 1 parked, 1 not started; ");
+            dump_assert(dump_block(s.text, "fresh"), ": has_not_begun+0x0 *, detached\n");
+            dump_assert(dump_block(s.text, "yielder"), "\" on worker 0, ready\n");
+            if (dump_has_backtraces())
+                dump_assert(dump_block(s.text, "yielder"), "yields");
         }
         struct sigaction now;
         sigaction(SIGURG, NULL, &now);
