@@ -59,44 +59,83 @@ size_t coir_chan_len(const coir_chan *chan)
     return coir__chan_len(chan_of(chan));
 }
 
+static __attribute__((noinline)) int wait_here(struct coir__worker *w, struct coir__chan *c,
+                                               struct coir__wait_entry **list, void *elem,
+                                               enum coir__why why)
+{
+    return (int)coir__edge(coir__chan_wait_here(w, c, list, elem, why));
+}
+
 static __attribute__((noinline)) int wait_for(struct coir__chan *c, struct coir__wait_entry **list,
                                               void *elem, enum coir__why why)
 {
     return (int)coir__edge(coir__chan_wait(c, list, elem, why));
 }
 
-static __attribute__((noinline)) int send_slowly(struct coir__chan *c, const void *elem)
+static __attribute__((noinline)) int send_locked(struct coir__chan *c, const void *elem)
 {
-    int err = elem || !c->elem_bytes ? coir__fiber_check(coir__fiber_self()) : -EINVAL;
-    if (err < 0)
-        return (int)coir__edge(err);
-    coir__bias_lock(&c->bias);
-    err = coir__chan_send_locked(c, elem);
+    int err = coir__chan_send_locked(c, elem);
     if (err == -EAGAIN)
         return wait_for(c, &c->senders, (void *)elem, COIR__WHY_SEND);
     return (int)coir__edge(err);
 }
 
-static __attribute__((noinline)) int recv_slowly(struct coir__chan *c, void *elem)
+static __attribute__((noinline)) int recv_locked(struct coir__chan *c, void *elem)
 {
-    int err = elem || !c->elem_bytes ? coir__fiber_check(coir__fiber_self()) : -EINVAL;
-    if (err < 0)
-        return (int)coir__edge(err);
-    coir__bias_lock(&c->bias);
-    err = coir__chan_recv_locked(c, elem);
+    int err = coir__chan_recv_locked(c, elem);
     if (err == -EAGAIN)
         return wait_for(c, &c->receivers, elem, COIR__WHY_RECV);
     return (int)coir__edge(err);
 }
 
+/* May the caller wait, and for that? */
+static int check(const struct coir__chan *c, const void *elem)
+{
+    return elem || !c->elem_bytes ? coir__fiber_check(coir__fiber_self()) : -EINVAL;
+}
+
+static __attribute__((noinline)) int send_slowly(struct coir__chan *c, const void *elem)
+{
+    int err = check(c, elem);
+    if (err < 0)
+        return (int)coir__edge(err);
+    coir__bias_lock(&c->bias);
+    return send_locked(c, elem);
+}
+
+static __attribute__((noinline)) int recv_slowly(struct coir__chan *c, void *elem)
+{
+    int err = check(c, elem);
+    if (err < 0)
+        return (int)coir__edge(err);
+    coir__bias_lock(&c->bias);
+    return recv_locked(c, elem);
+}
+
 int coir_chan_send(coir_chan *chan, const void *elem)
 {
-    return send_slowly(chan_of(chan), elem);
+    struct coir__chan *c = chan_of(chan);
+    struct coir__worker *w = elem ? coir__chan_enter(c) : NULL;
+    if (__builtin_expect(!w, 0))
+        return send_slowly(c, elem);
+    if (__builtin_expect(coir__chan_send_here(w, c, elem), 1))
+        return 0;
+    if (coir__chan_send_waits(c))
+        return wait_here(w, c, &c->senders, (void *)elem, COIR__WHY_SEND);
+    return send_locked(c, elem);
 }
 
 int coir_chan_recv(coir_chan *chan, void *elem)
 {
-    return recv_slowly(chan_of(chan), elem);
+    struct coir__chan *c = chan_of(chan);
+    struct coir__worker *w = elem ? coir__chan_enter(c) : NULL;
+    if (__builtin_expect(!w, 0))
+        return recv_slowly(c, elem);
+    if (__builtin_expect(coir__chan_recv_here(w, c, elem), 1))
+        return 0;
+    if (coir__chan_recv_waits(c))
+        return wait_here(w, c, &c->receivers, elem, COIR__WHY_RECV);
+    return recv_locked(c, elem);
 }
 
 int coir_chan_trysend(coir_chan *chan, const void *elem)

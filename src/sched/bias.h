@@ -37,20 +37,30 @@ COIR_HIDDEN void coir__bias_revoke(struct coir__bias *b);
 /* The lock of who is not home, or of everybody once it is revoked. */
 COIR_HIDDEN void coir__bias_lock_shared(struct coir__bias *b);
 
+/* w, the calling worker, lets go of the lock that coir__bias_enter gave it. */
+static inline void coir__bias_leave(struct coir__worker *w)
+{
+    atomic_store_explicit(&w->slot->holding, NULL, memory_order_release);
+}
+
+/* w, the calling worker, is home. True: nobody has asked, and it has the lock. */
+static inline bool coir__bias_enter(struct coir__worker *w, struct coir__bias *b)
+{
+    atomic_store_explicit(&w->slot->holding, b, memory_order_relaxed);
+    atomic_signal_fence(memory_order_seq_cst); /* pairs with the barrier in coir__bias_revoke() */
+    uint8_t asked = atomic_load_explicit(&b->asked, memory_order_relaxed);
+    atomic_signal_fence(memory_order_acquire);
+    if (__builtin_expect(asked == COIR__BIASED, 1))
+        return true;
+    coir__bias_leave(w);
+    return false;
+}
+
 static inline void coir__bias_lock(struct coir__bias *b)
 {
     struct coir__worker *w = coir__worker_self();
-    if (w && w->slot == b->home) {
-        atomic_store_explicit(&w->slot->holding, b, memory_order_relaxed);
-        atomic_signal_fence(
-            memory_order_seq_cst); /* pairs with the barrier in coir__bias_revoke() */
-        uint8_t asked = atomic_load_explicit(&b->asked, memory_order_relaxed);
-        atomic_signal_fence(memory_order_acquire);
-        if (__builtin_expect(asked == COIR__BIASED, 1))
-            return;
-        atomic_store_explicit(&w->slot->holding, NULL, memory_order_release);
-    }
-    coir__bias_lock_shared(b);
+    if (!w || w->slot != b->home || !coir__bias_enter(w, b))
+        coir__bias_lock_shared(b);
 }
 
 /* The last touch of b. */
@@ -58,7 +68,7 @@ static inline void coir__bias_unlock(struct coir__bias *b)
 {
     struct coir__worker *w = coir__worker_self();
     if (w && atomic_load_explicit(&w->slot->holding, memory_order_relaxed) == b)
-        atomic_store_explicit(&w->slot->holding, NULL, memory_order_release);
+        coir__bias_leave(w);
     else
         coir__spin_unlock(&b->lock);
 }

@@ -196,6 +196,18 @@ leave_slowly(enum coir__why why, void (*after)(void *), void *arg, struct left *
     return depart(w, f, next, why, after, arg, left);
 }
 
+/* How many in the ready queue have their turn now; of a round that is over, of the next one, unless
+ * that is the fresh ones'. A few fibers that wake each other begin a round at every switch. */
+static inline uint32_t ready_turn(struct coir__worker *w, uint32_t in_ring)
+{
+    if (__builtin_expect(w->ready_left != 0, 1))
+        return w->ready_left;
+    if (w->fresh_left | coir__freshq_len(w))
+        return 0;
+    w->fresh_turn = false;
+    return in_ring;
+}
+
 /* The usual case, from one started fiber to the next in the ring, needs no call: so this function
  * saves no registers, nor does coir__park, which has none in use over the switch. */
 static __attribute__((noinline)) COIR__UNSANITIZED struct ends
@@ -206,13 +218,14 @@ leave(enum coir__why why, void (*after)(void *), void *arg, struct left *left)
     struct coir__runq *q = &w->ready;
     uint32_t head = coir__runq_get(&q->head), tail = coir__runq_get(&q->tail);
     left->tp = 0;
-    if (__builtin_expect(w->budget <= 0 || !w->ready_left || head == tail || w->chosen, 0))
+    uint32_t turn = ready_turn(w, tail - head);
+    if (__builtin_expect(w->budget <= 0 || !turn || head == tail || w->chosen, 0))
         return leave_slowly(why, after, arg, left);
     struct coir__fiber *next = q->ring[head % COIR__RUNQ_CAP];
     if (__builtin_expect(next == f || ((f->flags | next->flags) & COIR__SPECIAL), 0))
         return leave_slowly(why, after, arg, left);
     w->budget--;
-    w->ready_left--;
+    w->ready_left = turn - 1;
     coir__runq_set(&q->head, head + 1);
     coir__runq_fetch_ahead(q, head + 1, tail);
     return depart(w, f, next, why, after, arg, left);
@@ -268,13 +281,10 @@ void coir__run_fibers(struct coir__worker *w)
 void coir__wake(struct coir__fiber *f)
 {
     struct coir__worker *w = coir__worker_self();
-    if (w && coir__fiber_home(f) == w) {
-        coir__count(&w->counters.wakes, 1);
-        coir__fiber_state_set(f, COIR__READY);
-        coir__runq_push(&w->ready, f);
-        return;
-    }
-    coir__worker_mail_alive(f, COIR__MAIL_WAKE);
+    if (w && coir__fiber_home(f) == w)
+        coir__wake_here(w, f);
+    else
+        coir__worker_mail_alive(f, COIR__MAIL_WAKE);
 }
 
 /* after-hook of a fiber that has ended and left its stack. */

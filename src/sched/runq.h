@@ -85,8 +85,11 @@ static inline void coir__runq_refill(struct coir__runq *q)
     coir__runq_set(&q->listed, listed);
 }
 
-/* The record twice as far ahead, and the stack top of the one that was fetched so before. */
-static inline void coir__runq_fetch_ahead(const struct coir__runq *q, uint32_t head, uint32_t tail)
+/* The record twice as far ahead, and the stack top of the one that was fetched so before. A call of
+ * a function that only prefetches has no effect in the compiler's eyes, and goes: so there may be
+ * none. */
+static inline __attribute__((always_inline)) void
+coir__runq_fetch_ahead(const struct coir__runq *q, uint32_t head, uint32_t tail)
 {
     if (tail - head > 2 * COIR__RUNQ_AHEAD) {
         __builtin_prefetch(q->ring[(head + 2 * COIR__RUNQ_AHEAD) % COIR__RUNQ_CAP], 1);

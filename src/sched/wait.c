@@ -32,13 +32,9 @@ int coir__fiber_check(struct coir__fiber *f)
 
 void coir__waiter_init(struct coir__waiter *w)
 {
-    w->fiber = coir__fiber_self();
-    w->stop = coir__waiter_stop;
-    w->on = NULL;
-    w->many = false;
+    coir__waiter_init_fiber(w, coir__fiber_self());
     if (!w->fiber)
         w->thread = coir__host_thread_id();
-    atomic_store_explicit(&w->word, COIR__WAITING, memory_order_relaxed);
 }
 
 void coir__waiter_release(struct coir__waiter *w)

@@ -66,6 +66,16 @@ COIR_HIDDEN void coir__waiter_release(struct coir__waiter *w);
 /* The stop of plain waits: claim, and wake. */
 COIR_HIDDEN void coir__waiter_stop(struct coir__waiter *w, int err);
 
+/* coir__waiter_init by a fiber, f. */
+static inline void coir__waiter_init_fiber(struct coir__waiter *w, struct coir__fiber *f)
+{
+    w->fiber = f;
+    w->stop = coir__waiter_stop;
+    w->on = NULL;
+    w->many = false;
+    atomic_store_explicit(&w->word, COIR__WAITING, memory_order_relaxed);
+}
+
 /* The stop of waits that neither cancel nor deadline end: nothing. */
 COIR_HIDDEN void coir__waiter_go_on(struct coir__waiter *w, int err);
 
@@ -95,6 +105,19 @@ static inline void coir__sleep_unlock(_Atomic int32_t *lock)
  * outcome. */
 COIR_HIDDEN int coir__waiter_wait_as_thread(struct coir__waiter *w, int64_t deadline_ns);
 
+/* The current fiber, on self, parks until somebody releases w. */
+static inline __attribute__((always_inline)) void
+coir__waiter_park(struct coir__waiter *w, struct coir__worker *self, enum coir__why why,
+                  void (*after)(void *), void *arg)
+{
+    struct coir__fiber *f = w->fiber;
+    w->since = self->stamp;
+    coir__count(&self->counters.parks, 1);
+    coir__fiber_more(f)->wait = w;
+    coir__park(why, after, arg);
+    coir__fiber_more(f)->wait = NULL;
+}
+
 /* Wait until somebody claims w, deadline_ns comes or the caller is cancelled. after(arg) runs once
  * the caller can be woken (park.h). Returns the outcome: 0, or an errno such as ETIMEDOUT or
  * ECANCELED, for which the caller still has to take w off the object's list. Inline: one frame less
@@ -104,8 +127,7 @@ static inline __attribute__((always_inline)) int coir__waiter_wait(struct coir__
                                                                    int64_t deadline_ns,
                                                                    void (*after)(void *), void *arg)
 {
-    struct coir__fiber *f = w->fiber;
-    if (!f) {
+    if (!w->fiber) {
         if (after)
             after(arg);
         return coir__waiter_wait_as_thread(w, deadline_ns);
@@ -114,11 +136,7 @@ static inline __attribute__((always_inline)) int coir__waiter_wait(struct coir__
     struct coir__worker *self = coir__worker_self();
     if (deadline_ns != COIR__NEVER)
         coir__timer_add(self, &timer, deadline_ns, w);
-    w->since = self->stamp;
-    coir__count(&self->counters.parks, 1);
-    coir__fiber_more(f)->wait = w;
-    coir__park(why, after, arg);
-    coir__fiber_more(f)->wait = NULL;
+    coir__waiter_park(w, self, why, after, arg);
     if (deadline_ns != COIR__NEVER)
         coir__timer_remove(coir__worker_self(), &timer);
     return atomic_load_explicit(&w->word, memory_order_acquire);

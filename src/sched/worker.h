@@ -166,6 +166,14 @@ static inline void coir__count(_Atomic uint64_t *counter, uint64_t n)
     atomic_store_explicit(counter, value + n, memory_order_release);
 }
 
+/* coir__wake of a fiber that is at home on w, the calling worker. */
+static inline void coir__wake_here(struct coir__worker *w, struct coir__fiber *f)
+{
+    coir__count(&w->counters.wakes, 1);
+    coir__fiber_state_set(f, COIR__READY);
+    coir__runq_push(&w->ready, f);
+}
+
 /* Run fibers of w on this thread until its runtime stops. */
 COIR_HIDDEN void coir__worker_loop(struct coir__worker *w);
 

@@ -4,9 +4,15 @@
 
 #include "select.h"
 
+static bool is_small(size_t bytes)
+{
+    return bytes == 1 || bytes == 2 || bytes == 4 || bytes == 8 || bytes == 16;
+}
+
 void coir__chan_init(struct coir__chan *c, size_t elem_bytes, size_t capacity)
 {
     coir__bias_init(&c->bias);
+    c->quick = is_small(elem_bytes) ? c->bias.home : NULL;
     c->elem_bytes = elem_bytes;
     c->limit = capacity;
     c->ring_bytes = elem_bytes * capacity;
@@ -23,6 +29,77 @@ int coir__chan_writers(struct coir__chan *c, size_t n)
         c->writers = n;
     coir__bias_unlock(&c->bias);
     return err;
+}
+
+int coir__chan_send_locked(struct coir__chan *c, const void *elem)
+{
+    struct coir__chan_entry *e = c->receivers ? coir__chan_claim(&c->receivers) : NULL;
+    if (e) {
+        size_t bytes = c->elem_bytes;
+        coir__bias_unlock(&c->bias);
+        coir__chan_copy(e->elem, elem, bytes);
+        coir__waiter_release(e->entry.waiter);
+        return 0;
+    }
+    if (coir__chan_len(c) < c->limit) {
+        coir__chan_put(c, elem, false);
+        coir__bias_unlock(&c->bias);
+        return 0;
+    }
+    if (!c->closed)
+        return -EAGAIN;
+    coir__bias_unlock(&c->bias);
+    return -EPIPE;
+}
+
+int coir__chan_recv_locked(struct coir__chan *c, void *elem)
+{
+    struct coir__chan_entry *e = c->senders ? coir__chan_claim(&c->senders) : NULL;
+    if (coir__chan_len(c)) {
+        coir__chan_take(c, elem, false);
+        if (e)
+            coir__chan_put(c, e->elem, false);
+        coir__bias_unlock(&c->bias);
+    } else if (e) {
+        size_t bytes = c->elem_bytes;
+        coir__bias_unlock(&c->bias);
+        coir__chan_copy(elem, e->elem, bytes);
+    } else if (c->closed) {
+        coir__bias_unlock(&c->bias);
+        return -EPIPE;
+    } else {
+        return -EAGAIN;
+    }
+    if (e)
+        coir__waiter_release(e->entry.waiter);
+    return 0;
+}
+
+int coir__chan_wait_failed(struct coir__chan_wait *w, struct coir__wait_entry **list)
+{
+    struct coir__chan *c = (struct coir__chan *)w->waiter.on;
+    int outcome = atomic_load_explicit(&w->waiter.word, memory_order_relaxed);
+    if (!outcome)
+        return -EPIPE;
+    coir__bias_lock(&c->bias);
+    coir__wait_list_remove(list, &w->entry.entry);
+    coir__bias_unlock(&c->bias);
+    return -outcome;
+}
+
+static void unlock(void *c)
+{
+    coir__bias_unlock(&((struct coir__chan *)c)->bias);
+}
+
+int coir__chan_wait(struct coir__chan *c, struct coir__wait_entry **list, void *elem,
+                    enum coir__why why)
+{
+    struct coir__chan_wait me;
+    struct coir__fiber *f = coir__fiber_self();
+    coir__chan_wait_begin(&me, c, f, list, elem);
+    int outcome = coir__waiter_wait(&me.waiter, why, coir__fiber_deadline(f), unlock, c);
+    return outcome || me.entry.closed ? coir__chan_wait_failed(&me, list) : 0;
 }
 
 /* Claim all who wait in list; they learn that it is closed. */
@@ -108,7 +185,7 @@ static int enter(struct coir__case *c, struct coir__waiter *waiter, bool sends)
     if (!chan)
         return 0;
     e->elem = sends ? (void *)c->src : c->dst;
-    e->closed = false;
+    e->closed = e->alone = false;
     coir__bias_lock(&chan->bias);
     bool room = coir__chan_len(chan) < chan->limit;
     bool ready = chan->closed || (sends ? room : coir__chan_len(chan) > 0) ||

@@ -21,11 +21,19 @@ struct coir__chan_entry {
     struct coir__wait_entry entry; /* first */
     void *elem;                    /* a sender's element; a receiver's place for it */
     uint32_t order;                /* select's */
-    uint32_t closed;               /* it was claimed because the channel was closed */
+    bool closed;                   /* it was claimed because the channel was closed */
+    bool alone;                    /* it is a struct coir__chan_wait's, of a fiber */
+};
+
+/* One caller's wait. */
+struct coir__chan_wait {
+    struct coir__waiter waiter;
+    struct coir__chan_entry entry;
 };
 
 struct coir__chan {
     struct coir__bias bias;
+    struct coir__slot *quick; /* bias.home, for elements that are copied without a call; or NULL */
     size_t elem_bytes;
     _Atomic size_t len;       /* in the ring; written under the lock */
     size_t limit;             /* of len: the capacity; 0 once closed */
@@ -53,31 +61,26 @@ COIR_HIDDEN void coir__chan_close(struct coir__chan *c);
 /* Give the elements that are left to drop. The last call. */
 COIR_HIDDEN void coir__chan_clear(struct coir__chan *c);
 
-/* The usual sizes without a call. */
-static inline __attribute__((always_inline)) void coir__chan_copy(void *to, const void *from,
-                                                                  size_t bytes)
+/* Numbers, pointers and pairs of them: of 1, 2, 4, 8 or 16 bytes. */
+static inline __attribute__((always_inline)) void coir__chan_copy_small(void *to, const void *from,
+                                                                        size_t bytes)
 {
-    switch (bytes) {
-    case 8:
+    if (__builtin_expect(bytes == 8, 1))
         memcpy(to, from, 8);
-        break;
-    case 4:
+    else if (bytes == 4)
         memcpy(to, from, 4);
-        break;
-    case 16:
+    else if (bytes == 16)
         memcpy(to, from, 16);
-        break;
-    case 1:
+    else if (bytes == 1)
         memcpy(to, from, 1);
-        break;
-    case 2:
+    else
         memcpy(to, from, 2);
-        break;
-    case 0:
-        break;
-    default:
+}
+
+static inline void coir__chan_copy(void *to, const void *from, size_t bytes)
+{
+    if (bytes)
         memcpy(to, from, bytes);
-    }
 }
 
 static inline size_t coir__chan_advance(const struct coir__chan *c, size_t at)
@@ -87,18 +90,39 @@ static inline size_t coir__chan_advance(const struct coir__chan *c, size_t at)
 }
 
 /* Under the lock, and there is room, or one. */
-static inline void coir__chan_put(struct coir__chan *c, const void *elem)
+static inline __attribute__((always_inline)) void coir__chan_put(struct coir__chan *c,
+                                                                 const void *elem, bool small)
 {
-    coir__chan_copy(c->ring + c->write_at, elem, c->elem_bytes);
+    char *at = c->ring + c->write_at;
+    if (small)
+        coir__chan_copy_small(at, elem, c->elem_bytes);
+    else
+        coir__chan_copy(at, elem, c->elem_bytes);
     c->write_at = coir__chan_advance(c, c->write_at);
     atomic_store_explicit(&c->len, coir__chan_len(c) + 1, memory_order_relaxed);
 }
 
-static inline void coir__chan_take(struct coir__chan *c, void *elem)
+static inline __attribute__((always_inline)) void coir__chan_take(struct coir__chan *c, void *elem,
+                                                                  bool small)
 {
-    coir__chan_copy(elem, c->ring + c->read_at, c->elem_bytes);
+    const char *at = c->ring + c->read_at;
+    if (small)
+        coir__chan_copy_small(elem, at, c->elem_bytes);
+    else
+        coir__chan_copy(elem, at, c->elem_bytes);
     c->read_at = coir__chan_advance(c, c->read_at);
     atomic_store_explicit(&c->len, coir__chan_len(c) - 1, memory_order_relaxed);
+}
+
+/* Would it have to wait? c is locked. */
+static inline bool coir__chan_send_waits(const struct coir__chan *c)
+{
+    return !c->receivers && coir__chan_len(c) == c->limit && !c->closed;
+}
+
+static inline bool coir__chan_recv_waits(const struct coir__chan *c)
+{
+    return !c->senders && !coir__chan_len(c) && !c->closed;
 }
 
 /* The oldest that still waits, taken off and claimed; NULL. */
@@ -112,80 +136,130 @@ static inline struct coir__chan_entry *coir__chan_claim(struct coir__wait_entry 
 
 /* c is locked. What the call would do without waiting: 0 or -EPIPE, and then c is unlocked. Or
  * -EAGAIN, and it is still locked. */
-static inline __attribute__((always_inline)) int coir__chan_send_locked(struct coir__chan *c,
-                                                                        const void *elem)
+COIR_HIDDEN int coir__chan_send_locked(struct coir__chan *c, const void *elem);
+COIR_HIDDEN int coir__chan_recv_locked(struct coir__chan *c, void *elem);
+
+/* The usual case: a fiber that is not cancelled and has no deadline, at c's home, with elements
+ * that are copied without a call. The worker, and c is locked; else NULL. */
+static inline __attribute__((always_inline)) struct coir__worker *
+coir__chan_enter(struct coir__chan *c)
 {
-    struct coir__chan_entry *e;
-    if (c->receivers && (e = coir__chan_claim(&c->receivers))) {
-        size_t bytes = c->elem_bytes;
-        coir__bias_unlock(&c->bias);
-        coir__chan_copy(e->elem, elem, bytes);
-        coir__waiter_release(e->entry.waiter);
-        return 0;
-    }
-    if (coir__chan_len(c) < c->limit) {
-        coir__chan_put(c, elem);
-        coir__bias_unlock(&c->bias);
-        return 0;
-    }
-    if (c->closed) {
-        coir__bias_unlock(&c->bias);
-        return -EPIPE;
-    }
-    return -EAGAIN;
+    struct coir__worker *w = coir__worker_self();
+    if (__builtin_expect(!w || w->slot != c->quick, 0))
+        return NULL;
+    struct coir__fiber *f = w->current;
+    uint8_t cancelled = atomic_load_explicit(&f->cancelled, memory_order_relaxed);
+    if (__builtin_expect(cancelled || f->deadline_ns != COIR__NEVER, 0))
+        return NULL;
+    return coir__bias_enter(w, &c->bias) ? w : NULL;
 }
 
-static inline __attribute__((always_inline)) int coir__chan_recv_locked(struct coir__chan *c,
-                                                                        void *elem)
+/* Take the oldest off a list and claim it, when it is an ordinary fiber of this worker, w, that
+ * still waits. Its entry tells where its waiter is, which is faster than a look there: what is read
+ * here is on the way to the next switch. */
+static inline __attribute__((always_inline)) struct coir__chan_wait *
+coir__chan_claim_here(struct coir__worker *w, struct coir__wait_entry **list)
 {
-    struct coir__chan_entry *e = c->senders ? coir__chan_claim(&c->senders) : NULL;
-    if (coir__chan_len(c)) {
-        coir__chan_take(c, elem);
-        if (e)
-            coir__chan_put(c, e->elem);
-        coir__bias_unlock(&c->bias);
-    } else if (e) {
-        size_t bytes = c->elem_bytes;
-        coir__bias_unlock(&c->bias);
-        coir__chan_copy(elem, e->elem, bytes);
-    } else if (c->closed) {
-        coir__bias_unlock(&c->bias);
-        return -EPIPE;
+    struct coir__wait_entry *e = *list, *next = e->next;
+    struct coir__chan_wait *wait =
+        (struct coir__chan_wait *)((char *)e - offsetof(struct coir__chan_wait, entry));
+    if (__builtin_expect(!wait->entry.alone || coir__fiber_home(wait->waiter.fiber) != w, 0) ||
+        atomic_load_explicit(&wait->waiter.word, memory_order_relaxed) != COIR__WAITING)
+        return NULL;
+    atomic_store_explicit(&wait->waiter.word, 0, memory_order_relaxed);
+    if (next == e) {
+        *list = NULL;
     } else {
-        return -EAGAIN;
+        next->prev = e->prev;
+        e->prev->next = next;
+        *list = next;
     }
-    if (e)
-        coir__waiter_release(e->entry.waiter);
-    return 0;
+    return wait;
 }
 
-static inline void coir__chan_unlock(void *c)
+/* Send after coir__chan_enter, in the usual cases: true, and c is unlocked. Without a call, so that
+ * it needs no frame. */
+static inline __attribute__((always_inline)) bool
+coir__chan_send_here(struct coir__worker *w, struct coir__chan *c, const void *elem)
 {
-    coir__bias_unlock(&((struct coir__chan *)c)->bias);
+    size_t bytes = c->elem_bytes;
+    if (c->receivers) {
+        struct coir__chan_wait *r = coir__chan_claim_here(w, &c->receivers);
+        if (__builtin_expect(!r, 0))
+            return false;
+        coir__bias_leave(w);
+        coir__chan_copy_small(r->entry.elem, elem, bytes);
+        coir__wake_here(w, r->waiter.fiber);
+        return true;
+    }
+    if (coir__chan_len(c) >= c->limit)
+        return false;
+    coir__chan_put(c, elem, true);
+    coir__bias_leave(w);
+    return true;
 }
 
-/* Wait in one of c's lists; c is locked. One function for both directions: returns from park() that
- * begin alike are predicted. 0, or -errno. */
-static inline __attribute__((always_inline)) int coir__chan_wait(struct coir__chan *c,
-                                                                 struct coir__wait_entry **list,
-                                                                 void *elem, enum coir__why why)
+static inline __attribute__((always_inline)) bool
+coir__chan_recv_here(struct coir__worker *w, struct coir__chan *c, void *elem)
 {
-    struct coir__waiter me;
-    struct coir__chan_entry entry;
-    coir__waiter_init(&me);
-    me.on = c;
-    entry.entry.waiter = &me;
-    entry.entry.claimed = false;
-    entry.elem = elem;
-    entry.closed = false;
-    coir__wait_list_push(list, &entry.entry);
-    int err = coir__waiter_wait(&me, why, coir__fiber_deadline(me.fiber), coir__chan_unlock, c);
-    if (__builtin_expect(!err, 1))
-        return entry.closed ? -EPIPE : 0;
-    coir__bias_lock(&c->bias);
-    coir__wait_list_remove(list, &entry.entry);
-    coir__bias_unlock(&c->bias);
-    return -err;
+    size_t bytes = c->elem_bytes;
+    struct coir__chan_wait *s = NULL;
+    if (c->senders) {
+        s = coir__chan_claim_here(w, &c->senders);
+        if (__builtin_expect(!s, 0))
+            return false;
+    }
+    if (coir__chan_len(c)) {
+        coir__chan_take(c, elem, true);
+        if (s)
+            coir__chan_put(c, s->entry.elem, true);
+        coir__bias_leave(w);
+    } else if (s) {
+        coir__bias_leave(w);
+        coir__chan_copy_small(elem, s->entry.elem, bytes);
+    } else {
+        return false;
+    }
+    if (s)
+        coir__wake_here(w, s->waiter.fiber);
+    return true;
+}
+
+static inline __attribute__((always_inline)) void
+coir__chan_wait_begin(struct coir__chan_wait *w, struct coir__chan *c, struct coir__fiber *f,
+                      struct coir__wait_entry **list, void *elem)
+{
+    coir__waiter_init_fiber(&w->waiter, f);
+    w->waiter.on = c;
+    w->entry.entry.waiter = &w->waiter;
+    w->entry.elem = elem;
+    w->entry.closed = false;
+    w->entry.alone = f;
+    coir__wait_list_push(list, &w->entry.entry);
+}
+
+/* A wait that is over, but got nothing: -errno. */
+COIR_HIDDEN int coir__chan_wait_failed(struct coir__chan_wait *w, struct coir__wait_entry **list);
+
+/* Wait in one of c's lists; c is locked. 0, or -errno. */
+COIR_HIDDEN int coir__chan_wait(struct coir__chan *c, struct coir__wait_entry **list, void *elem,
+                                enum coir__why why);
+
+/* The same after coir__chan_enter. c is let go before the park: only w wakes this fiber, once it
+ * has left it (others send it mail); one that could move would need the after-hook. One function
+ * for both directions: returns from park() that begin alike are predicted. */
+static inline __attribute__((always_inline)) int
+coir__chan_wait_here(struct coir__worker *w, struct coir__chan *c, struct coir__wait_entry **list,
+                     void *elem, enum coir__why why)
+{
+    struct coir__chan_wait me;
+    coir__chan_wait_begin(&me, c, w->current, list, elem);
+    coir__bias_leave(w);
+    coir__waiter_park(&me.waiter, w, why, NULL, NULL);
+    int outcome = atomic_load_explicit(&me.waiter.word, memory_order_acquire);
+    if (__builtin_expect(!outcome && !me.entry.closed, 1))
+        return 0;
+    return coir__chan_wait_failed(&me, list);
 }
 
 #endif
