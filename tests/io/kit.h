@@ -16,6 +16,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -156,19 +157,26 @@ static inline size_t fill_once(int fd)
     return bytes;
 }
 
-/* Write to fd until it takes no more; how many bytes it took. TCP makes room again while the other
- * end's kernel is still taking in what was sent. */
+static inline unsigned segments_under_way(int fd)
+{
+    struct tcp_info info = { 0 };
+    socklen_t len = sizeof info;
+    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 ? 0 : info.tcpi_unacked;
+}
+
+/* Write to fd until it takes no more; how many bytes it took. TCP makes room again as long as the
+ * other end's kernel has not taken in all that was sent, however long that takes. */
 static inline size_t fill(int fd)
 {
-    int domain = 0;
-    socklen_t len = sizeof domain;
-    getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len);
-    size_t bytes = fill_once(fd), more = domain == AF_INET;
-    while (more) {
-        usleep(2000);
+    size_t bytes = 0, more;
+    unsigned under_way;
+    do {
+        under_way = segments_under_way(fd);
+        if (under_way)
+            usleep(200);
         more = fill_once(fd);
         bytes += more;
-    }
+    } while (more || under_way);
     return bytes;
 }
 
