@@ -193,10 +193,13 @@ static inline int has_state(coir_fiber *fiber, enum coir__state state)
     return f && coir__fiber_state(f) == state;
 }
 
-/* Let others run until that fiber, on whichever worker, is parked in the call under test. */
+/* Let others run until that fiber, on whichever worker, is parked in the call under test, or has
+ * ended. */
 static inline void until_parked(coir_fiber *fiber)
 {
-    while (!has_state(fiber, COIR__PARKED))
+    struct coir__fiber *f;
+    while ((f = coir__fiber_of(fiber)) && coir__fiber_state(f) != COIR__PARKED &&
+           coir__fiber_state(f) != COIR__ENDED)
         coir_yield();
 }
 
