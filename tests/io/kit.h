@@ -9,10 +9,6 @@
 
 #include "sched/worker.h"
 
-#ifdef COIR_VALGRIND
-#include <valgrind/valgrind.h>
-#endif
-
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -26,22 +22,6 @@
 /* Longer than anything here takes, also on a loaded machine: a call that a lost wake would let wait
  * for ever fails after this time instead. */
 #define LONG COIR_SEC(20)
-
-/* Bad pointers on purpose: valgrind need not tell of them. For the calling thread, until the other
- * call. */
-static inline void expect_bad_pointers(void)
-{
-#ifdef COIR_VALGRIND
-    VALGRIND_DISABLE_ERROR_REPORTING;
-#endif
-}
-
-static inline void expect_no_more_bad_pointers(void)
-{
-#ifdef COIR_VALGRIND
-    VALGRIND_ENABLE_ERROR_REPORTING;
-#endif
-}
 
 struct first {
     void (*fn)(void *);

@@ -117,6 +117,7 @@ static bool copy_block(uintptr_t tp, char *to)
     int ends[2], copied = 0;
     if (pipe(ends) < 0)
         return false;
+    expect_bad_pointers();
     for (int at = -BLOCK_HALF; at < BLOCK_HALF; at += 256)
         if (write(ends[1], (char *)tp + at, 256) == 256)
             copied += read(ends[0], to + BLOCK_HALF + at, 256) == 256;
@@ -130,6 +131,7 @@ static bool copy_block(uintptr_t tp, char *to)
         if (word == tp)
             memcpy(to + at, &new_tp, sizeof new_tp);
     }
+    expect_no_more_bad_pointers();
     return copied > 0;
 }
 

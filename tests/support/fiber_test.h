@@ -18,6 +18,10 @@ extern "C" {
 
 #include <coir.h>
 
+#ifdef COIR_VALGRIND
+#include <valgrind/valgrind.h>
+#endif
+
 /* 1 under ThreadSanitizer, which has a thread of its own, and one that wakes up. */
 #if defined(__SANITIZE_THREAD__)
 #define TEST_TSAN 1
@@ -49,6 +53,22 @@ extern "C" {
 #else
 #define TEST_VALGRIND 0
 #endif
+
+/* Bad pointers, or data, on purpose: valgrind need not tell of them. For the calling thread, until
+ * the other call. */
+static inline void expect_bad_pointers(void)
+{
+#ifdef COIR_VALGRIND
+    VALGRIND_DISABLE_ERROR_REPORTING;
+#endif
+}
+
+static inline void expect_no_more_bad_pointers(void)
+{
+#ifdef COIR_VALGRIND
+    VALGRIND_ENABLE_ERROR_REPORTING;
+#endif
+}
 
 /* The numbers of workers that concurrent tests run with: 1, 2, 4; ends with 0. */
 extern const unsigned test_workers[];
