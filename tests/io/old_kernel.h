@@ -7,6 +7,8 @@
 #ifndef TESTS_IO_OLD_KERNEL_H
 #define TESTS_IO_OLD_KERNEL_H
 
+#include "support/fiber_test.h"
+
 #include "io/op.h"
 #include "sched/runtime.h"
 
@@ -70,11 +72,22 @@ static inline long connect_now(const struct coir__op *op, int interrupted)
     return res == -EINPROGRESS && interrupted ? -EINTR : res;
 }
 
+/* The n-th op. Many polls at once are interrupted each time, and never come to rest. Under valgrind
+ * they must: it changes threads only where one blocks, so that no other would see their fiber
+ * parked; and since its rings have no flags, each round would interrupt what is written to a
+ * terminal meanwhile. So there every second thousand of ops leaves polls alone. */
+static inline int interrupts(const struct coir__op *op, unsigned n)
+{
+    if (TEST_VALGRIND && op->code == COIR__OP_POLL && n / 1000 % 2)
+        return 0;
+    return op->code != COIR__OP_CONNECT && old_kernel.interrupt_every &&
+           n % (unsigned)old_kernel.interrupt_every == 0;
+}
+
 static inline long old_answer(const struct coir__op *op)
 {
     unsigned n = atomic_fetch_add(&old_kernel.submits, 1);
-    if (op->code != COIR__OP_CONNECT && old_kernel.interrupt_every &&
-        n % (unsigned)old_kernel.interrupt_every == 0)
+    if (interrupts(op, n))
         return -EINTR;
     switch ((enum coir__opcode)op->code) {
     case COIR__OP_READ:
