@@ -1,20 +1,9 @@
 /* tests/sync/future_many_test.c - waiting for all of many futures, for the first, and races.
  * SPDX-License-Identifier: MIT */
 #include "future_kit.h"
+#include "support/fail_alloc.h"
 
 enum { MANY = 40 };
-
-/* Fail the next calloc. Not where a sanitizer has its own. */
-static _Thread_local bool no_memory;
-
-#if !TEST_SANITIZED
-extern void *__libc_calloc(size_t n, size_t bytes);
-
-void *calloc(size_t n, size_t bytes)
-{
-    return no_memory ? NULL : __libc_calloc(n, bytes);
-}
-#endif
 
 static void *give(void *arg)
 {
@@ -206,19 +195,31 @@ static void no_room(void *arg)
     (void)arg;
     for (int i = 0; i < MANY; i++)
         f[i] = coir_future_new();
-    no_memory = true;
+    fail_alloc = 1;
     int result = coir_await_any(f, MANY, NULL), err = errno;
-    no_memory = false;
+    EXPECT_EQ(fail_alloc, 0);
     EXPECT_EQ(result, -1);
     EXPECT_EQ(err, ENOMEM);
     coir_future_free_all(f, MANY);
 }
 
-static void await_any_of_many_says_when_memory_runs_out(void **state)
+static void no_future(void *arg)
+{
+    (void)arg;
+    fail_alloc = 1;
+    EXPECT(!coir_future_new() && errno == ENOMEM);
+    fail_alloc = 1;
+    EXPECT(!coir_async(give, NULL) && errno == ENOMEM);
+    EXPECT_EQ(fail_alloc, 0);
+}
+
+static void calls_that_allocate_say_when_memory_runs_out(void **state)
 {
     (void)state;
-    if (!TEST_SANITIZED && !TEST_VALGRIND)
-        run_everywhere(no_room);
+    if (!FAIL_ALLOC_WORKS)
+        skip();
+    run_everywhere(no_room);
+    run_everywhere(no_future);
 }
 
 struct loser {
@@ -337,7 +338,7 @@ int main(void)
         cmocka_unit_test(await_any_gives_the_first_also_when_it_failed),
         cmocka_unit_test(await_any_waits_for_any_number_of_futures),
         cmocka_unit_test(a_future_may_be_in_the_row_more_than_once),
-        cmocka_unit_test(await_any_of_many_says_when_memory_runs_out),
+        cmocka_unit_test(calls_that_allocate_say_when_memory_runs_out),
         cmocka_unit_test(a_race_cancels_the_losers_and_waits_for_their_end),
         cmocka_unit_test(a_race_that_fails_cancels_nobody),
         cmocka_unit_test(a_race_with_a_sleep_is_a_timeout),
