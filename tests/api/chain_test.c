@@ -25,6 +25,7 @@ struct chain {
     int empty[2], full[2]; /* socket pairs: nothing to read from one, no room in the other */
     int listener;
     coir_fiber *other;
+    coir_future *future;
     long bytes;
     bool parked;
 };
@@ -210,6 +211,45 @@ static void *in_scope_wait(void *arg)
     return NULL;
 }
 
+static void *in_await(void *arg)
+{
+    coir_await(((struct chain *)arg)->future, NULL);
+    return NULL;
+}
+
+static void *in_await_any(void *arg)
+{
+    coir_future *f = ((struct chain *)arg)->future;
+    coir_future *const row[] = { f, f, f, f, f, f, f, f };
+    coir_await_any(row, 8, NULL);
+    return NULL;
+}
+
+static int silence(coir_stream *s, void *arg)
+{
+    (void)s;
+    (void)arg;
+    return coir_sleep(COIR_NEVER);
+}
+
+static int keep_all(const void *elem, void *arg)
+{
+    (void)elem;
+    (void)arg;
+    return 1;
+}
+
+static void *in_stream_next(void *arg)
+{
+    char elem;
+    coir_stream *s = coir_stream_new(1, silence, arg);
+    s = coir_stream_filter(coir_stream_filter(s, keep_all, NULL), keep_all, NULL);
+    s = coir_stream_take(coir_stream_timeout(s, COIR_SEC(3600)), 1);
+    coir_stream_next(s, &elem);
+    coir_stream_free(s);
+    return NULL;
+}
+
 static const struct {
     const char *name;
     void *(*fn)(void *);
@@ -236,6 +276,9 @@ static const struct {
     { "coir_accept", in_accept },
     { "coir_read, timed", in_timed_read },
     { "coir_poll", in_poll },
+    { "coir_await", in_await },
+    { "coir_await_any of 8", in_await_any },
+    { "coir_stream_next of 5", in_stream_next },
 };
 
 enum { CALLS = sizeof calls / sizeof *calls };
@@ -260,14 +303,17 @@ static void measure_all(void *arg)
 {
     struct chain *chains = arg;
     coir_fiber *other = coir_spawn(in_sleep, NULL);
+    coir_future *future = coir_future_new();
     take_all();
     for (int i = 0; i < CALLS; i++) {
         chains[i] = chains[0];
         chains[i].other = other;
+        chains[i].future = future;
         measure(&chains[i], calls[i].fn);
     }
     coir_cancel(other);
     coir_join(other, NULL);
+    coir_future_free(future);
 }
 
 static void open_all(struct chain *c)
