@@ -1,4 +1,5 @@
-/* tests/api/stream_ops_test.c - map, filter, take, zip, merge and from_chan, each alone.
+/* tests/api/stream_ops_test.c - map, filter, take and zip, each alone; and what holds for
+ * all combinators.
  * SPDX-License-Identifier: MIT */
 #include "stream_kit.h"
 
@@ -329,142 +330,139 @@ static void a_source_that_was_taken_over_cannot_be_read(void **state)
     run_everywhere(taken_over);
 }
 
-static void merged(void *arg)
+static _Atomic int drops[10];
+
+static void drop(void *elem)
 {
-    struct source a = { .count = 50 }, b = { .count = 50, .first = 1000 };
-    int value, next_a = 0, next_b = 1000, longest = 0, run = 0, last = -1;
-    coir_stream *s = coir_stream_merge(stream_of(&a), stream_of(&b));
-    EXPECT(a.started == 0 && b.started == 0);
-    for (int i = 0; i < 100; i++) {
-        if (!EXPECT_EQ(coir_stream_next(s, &value), 1))
-            break;
-        int *next = value < 1000 ? &next_a : &next_b;
-        EXPECT_EQ(value, (*next)++); /* each in its order */
-        run = last == (value < 1000) ? run + 1 : 1;
-        last = value < 1000;
-        if (next_a < 50 && next_b < 1050 && run > longest)
-            longest = run;
-    }
+    drops[*(int *)elem]++;
+}
+
+static coir_stream *droppable(struct source *source)
+{
+    coir_stream *s = coir_stream_new_with(NULL, sizeof(int), 0, generate, source);
+    coir_stream_on_drop(s, drop);
+    return s;
+}
+
+/* What the callback failed at, what has no partner, and what a filter rejects. */
+static void not_taken(void *arg)
+{
+    struct source sources[5] = {
+        { .count = 4 }, { .count = 4 }, { .count = 4 }, { .count = 1, .first = 5 }, { .count = 3 }
+    };
+    struct picky p = { .at = 2, .err = EILSEQ }, q = p, never = { .at = -1 };
+    int value;
+    (void)arg;
+    memset((void *)drops, 0, sizeof drops);
+    coir_stream *s = coir_stream_map(droppable(&sources[0]), sizeof(int), fail_at, &p);
+    expect_ints(s, 2, 0, 1);
+    expect_failed(s, EILSEQ);
+    coir_stream_free(s);
+    EXPECT(drops[2] == 1 && !drops[0] && !drops[1]);
+
+    s = coir_stream_filter(droppable(&sources[1]), keep_but_fail_at, &q);
+    expect_ints(s, 2, 0, 1);
+    expect_failed(s, EILSEQ);
+    coir_stream_free(s);
+    EXPECT(drops[2] == 2 && !drops[0] && !drops[1]);
+
+    s = coir_stream_zip(droppable(&sources[2]), droppable(&sources[3]), sizeof(int),
+                        add_but_fail_at, &never);
+    expect_ints(s, 1, 5, 1);
     expect_end(s);
     coir_stream_free(s);
-    *(int *)arg = longest;
-}
+    EXPECT(drops[1] == 1 && !drops[0] && !drops[5]);
 
-/* On one worker, where both are always waiting when the consumer comes, they take turns. */
-static void merge_gives_all_of_both_and_is_fair(void **state)
-{
-    (void)state;
-    for (const unsigned *w = test_workers; *w; w++) {
-        int longest = 0;
-        assert_int_equal(fiber_test_run(*w, merged, &longest), 0);
-        assert_no_findings();
-        if (*w == 1)
-            assert_true(longest <= 2);
-    }
-    merged(&(int){ 0 });
-    assert_no_findings();
-}
-
-/* One never gives anything. */
-static int wait_for_ever(coir_stream *s, void *arg)
-{
-    (void)s;
-    (void)arg;
-    return coir_sleep(COIR_SEC(KIT_PATIENCE_S));
-}
-
-static void merged_with_silence(void *arg)
-{
-    struct source a = { .count = 5 };
-    (void)arg;
-    coir_stream *s =
-        coir_stream_merge(coir_stream_new(sizeof(int), wait_for_ever, NULL), stream_of(&a));
-    expect_ints(s, 5, 0, 1);
-    COIR_TIMEOUT(COIR_MS(1))
-        EXPECT_FAILS(coir_stream_next(s, &(int){ 0 }), ETIMEDOUT);
+    struct picky first = { .at = 0, .err = EILSEQ };
+    struct source zeros = { .count = 1 };
+    s = coir_stream_zip(droppable(&zeros), droppable(&sources[4]), sizeof(int), add_but_fail_at,
+                        &first);
+    EXPECT_FAILS(coir_stream_next(s, &value), EILSEQ);
     coir_stream_free(s);
+    EXPECT_EQ(drops[0], 2); /* of each of them */
 }
 
-static void merge_does_not_wait_for_the_silent_side(void **state)
+static void an_element_that_no_callback_took_is_dropped(void **state)
 {
     (void)state;
-    run_everywhere(merged_with_silence);
+    run_everywhere(not_taken);
 }
 
-static void merge_failing(void *arg)
+/* Cancels its own fiber at the tenth element, and wants none. */
+static int reject_and_cancel(const void *elem, void *arg)
 {
-    struct source a = { .count = 3, .err = ENODEV }, b = { .count = -1, .first = 1000 };
-    int value, got, of_a = 0;
     (void)arg;
-    coir_stream *s = coir_stream_merge(stream_of(&a), stream_of(&b));
-    while ((got = coir_stream_next(s, &value)) == 1)
-        of_a += value < 1000;
-    EXPECT(got < 0 && errno == ENODEV);
-    EXPECT_EQ(of_a, 3); /* all of them came before it */
-    expect_failed(s, ENODEV);
+    if (*(const int *)elem == 9)
+        coir_cancel(coir_self());
+    return 0;
+}
+
+static void *reject_all(void *arg)
+{
+    int value;
+    coir_stream *s = coir_stream_filter(coir_stream_from_chan(arg), reject_and_cancel, NULL);
+    EXPECT_FAILS(coir_stream_next(s, &value), ECANCELED);
     coir_stream_free(s);
-    EXPECT_EQ(b.ended, 1);
-}
-
-static void the_error_of_one_side_ends_a_merge(void **state)
-{
-    (void)state;
-    run_everywhere(merge_failing);
-}
-
-static void from_channel(void *arg)
-{
-    coir_chan *c = coir_chan_new(sizeof(int), 8);
-    (void)arg;
-    for (int i = 0; i < 6; i++)
-        EXPECT_EQ(coir_chan_send(c, &i), 0);
-    coir_stream *s = coir_stream_from_chan(c);
-    expect_ints(s, 3, 0, 1);
-    coir_stream_free(s); /* neither closes nor frees it */
-    EXPECT_EQ(coir_chan_len(c), 3);
-    s = coir_stream_map(coir_stream_from_chan(c), sizeof(int), twice, NULL);
-    coir_chan_close(c);
-    expect_ints(s, 3, 6, 2);
-    expect_end(s);
-    coir_stream_free(s);
-    coir_chan_free(c);
-}
-
-static void from_chan_gives_what_is_sent_until_it_is_closed(void **state)
-{
-    (void)state;
-    run_everywhere(from_channel);
-}
-
-/* A plain thread produces with plain sleeps, a fiber consumes. */
-static void *produce(void *arg)
-{
-    for (int i = 0; i < 5; i++) {
-        usleep(500);
-        coir_chan_send(arg, &i);
-    }
-    coir_chan_close(arg);
     return NULL;
 }
 
-static void from_thread(void *arg)
+static void rejecting(void *arg)
 {
-    pthread_t thread;
-    coir_chan *c = coir_chan_new(sizeof(int), 0);
+    coir_chan *c = coir_chan_new(sizeof(int), 100);
     (void)arg;
-    EXPECT_EQ(pthread_create(&thread, NULL, produce, c), 0);
-    coir_stream *s = coir_stream_from_chan(c);
-    expect_ints(s, 5, 0, 1);
-    expect_end(s);
-    pthread_join(thread, NULL);
-    coir_stream_free(s);
+    for (int i = 0; i < 100; i++)
+        coir_chan_send(c, &i);
+    EXPECT_EQ(coir_join(spawn_apart(reject_all, c), NULL), 0);
+    EXPECT_EQ(coir_chan_len(c), 90);
     coir_chan_free(c);
 }
 
-static void a_thread_may_feed_a_stream_through_a_channel(void **state)
+static void a_filter_that_rejects_all_notices_a_cancel(void **state)
 {
     (void)state;
-    run_everywhere(from_thread);
+    run_everywhere(rejecting);
+}
+
+/* It is cancelled in a shield, in the middle of a pull; then comes a wait that nothing would end. */
+static int wait_for_cancel(void *out, void *in, void *arg)
+{
+    *(int *)out = *(int *)in;
+    *(_Atomic int *)arg = 1;
+    COIR_SHIELD(COIR_NEVER)
+        while (*(_Atomic int *)arg != 2)
+            coir_sleep(COIR_US(50));
+    return 0;
+}
+
+static void *pull_both(void *arg)
+{
+    struct source source = { .count = 1, .first = 7 };
+    coir_chan *silent = coir_chan_new(sizeof(int), 0);
+    int value;
+    coir_stream *a = coir_stream_map(stream_of(&source), sizeof(int), wait_for_cancel, arg);
+    coir_stream *s = coir_stream_zip(a, coir_stream_from_chan(silent), sizeof(int), sum, NULL);
+    EXPECT_FAILS(coir_stream_next(s, &value), ECANCELED);
+    coir_stream_free(s);
+    coir_chan_free(silent);
+    return NULL;
+}
+
+static void cancelled_within(void *arg)
+{
+    _Atomic int stage = 0;
+    (void)arg;
+    coir_fiber *fiber = spawn_apart(pull_both, &stage);
+    EXPECT(KIT_UNTIL(stage == 1));
+    coir_cancel(fiber);
+    coir_sleep(COIR_MS(1)); /* its mail has been read */
+    stage = 2;
+    EXPECT_EQ(coir_join(fiber, NULL), 0);
+}
+
+static void a_cancel_in_the_middle_of_a_pull_ends_its_next_wait(void **state)
+{
+    (void)state;
+    run_everywhere(cancelled_within);
 }
 
 int main(void)
@@ -480,11 +478,9 @@ int main(void)
         cmocka_unit_test(errors_pass_through_every_combinator_and_stay),
         cmocka_unit_test(combinators_take_their_sources_over_also_when_they_fail),
         cmocka_unit_test(a_source_that_was_taken_over_cannot_be_read),
-        cmocka_unit_test(merge_gives_all_of_both_and_is_fair),
-        cmocka_unit_test(merge_does_not_wait_for_the_silent_side),
-        cmocka_unit_test(the_error_of_one_side_ends_a_merge),
-        cmocka_unit_test(from_chan_gives_what_is_sent_until_it_is_closed),
-        cmocka_unit_test(a_thread_may_feed_a_stream_through_a_channel),
+        cmocka_unit_test(an_element_that_no_callback_took_is_dropped),
+        cmocka_unit_test(a_filter_that_rejects_all_notices_a_cancel),
+        cmocka_unit_test(a_cancel_in_the_middle_of_a_pull_ends_its_next_wait),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -306,6 +306,34 @@ static void a_deadline_in_the_middle_of_a_chunk_loses_nothing(void **state)
     run_everywhere(interrupted_chunks);
 }
 
+static _Atomic int drops;
+
+static void drop(void *elem)
+{
+    drops += 1 << *(int *)elem;
+}
+
+static void half_a_chunk(void *arg)
+{
+    coir_chunk chunk;
+    (void)arg;
+    drops = 0;
+    coir_stream *s = told_stream(3);
+    coir_stream_on_drop(s, drop);
+    s = coir_stream_chunks(coir_stream_chunks(s, 2, COIR_NEVER), 3, COIR_NEVER);
+    COIR_TIMEOUT(COIR_MS(1))
+        EXPECT_FAILS(coir_stream_next(s, &chunk), ETIMEDOUT);
+    EXPECT(KIT_UNTIL(emitted == 3));
+    coir_stream_free(s);
+    EXPECT_EQ(drops, 7);
+}
+
+static void what_is_in_half_a_chunk_is_dropped(void **state)
+{
+    (void)state;
+    run_everywhere(half_a_chunk);
+}
+
 /* Letters after 1 or 3 time units, with a limit of 2, merged with a counter, mapped, throttled, and
  * the first twenty taken. */
 static int letters(coir_stream *s, void *arg)
@@ -359,6 +387,7 @@ int main(void)
         cmocka_unit_test(chunks_are_full_but_the_last_before_an_end_or_error),
         cmocka_unit_test(a_chunk_goes_out_when_its_time_has_come),
         cmocka_unit_test(a_deadline_in_the_middle_of_a_chunk_loses_nothing),
+        cmocka_unit_test(what_is_in_half_a_chunk_is_dropped),
         cmocka_unit_test(letters_and_counters_merged_and_throttled_end_cleanly),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
