@@ -51,7 +51,8 @@ COIR_API coir_future *coir_future_ref(coir_future *future);
 
 /* Give a reference back. The last one of an async cancels its fiber, if it still runs, and returns
  * only when that has ended, whatever the caller's cancel or deadline: what fn uses may live on the
- * caller's stack. Nothing for NULL. Parks: the last one of an async. */
+ * caller's stack. By the fiber itself: the future goes when that ends, and nothing is cancelled.
+ * Nothing for NULL. Parks: the last one of an async. */
 COIR_API void coir_future_free(coir_future *future);
 
 /* The same for n of them, which become NULL; all that are to be cancelled are before any is waited

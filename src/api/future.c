@@ -15,6 +15,7 @@ struct coir_future {
     void (*drop)(void *value);
     void *(*fn)(void *);
     void *arg;
+    bool abandoned; /* the fiber has dropped the last reference itself; it alone uses this */
 };
 
 static coir_future *make(void *(*fn)(void *), void *arg)
@@ -30,6 +31,15 @@ coir_future *coir_future_new(void)
     return make(NULL, NULL);
 }
 
+/* It is done, and nobody else has it. */
+static void finish(coir_future *f)
+{
+    void *value = f->core.value;
+    if (value && f->drop && !f->core.handed_out)
+        f->drop(value);
+    free(f);
+}
+
 /* Values of keys belong to what has to end before the future is done. */
 static void *run_async(void *arg)
 {
@@ -41,7 +51,10 @@ static void *run_async(void *arg)
     struct coir__fiber *self = coir__fiber_self();
     if (self->has_values)
         coir__host_fiber_values_end(self);
+    bool abandoned = f->abandoned;
     coir__future_end(&f->core, error ? NULL : value, error);
+    if (abandoned)
+        finish(f);
     return NULL;
 }
 
@@ -101,15 +114,24 @@ static void end(coir_future *f)
 {
     if (f->core.fiber)
         await_end(f);
-    void *value = f->core.value;
-    if (value && f->drop && !f->core.handed_out)
-        f->drop(value);
-    free(f);
+    finish(f);
+}
+
+/* A fiber that drops the last reference to its own future cannot wait for its end. */
+static bool abandon(coir_future *f)
+{
+    struct coir__fiber *self = coir__fiber_self();
+    if (!self || coir__future_fiber(&f->core) != self)
+        return false;
+    f->abandoned = true;
+    if (!f->core.detached)
+        coir__detach(f->core.fiber);
+    return true;
 }
 
 void coir_future_free(coir_future *future)
 {
-    if (!future || !coir__future_unref(&future->core))
+    if (!future || !coir__future_unref(&future->core) || abandon(future))
         return;
     cancel_async(future);
     KEEPING_ERRNO(end(future));
@@ -118,7 +140,7 @@ void coir_future_free(coir_future *future)
 void coir_future_free_all(coir_future **futures, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        if (futures[i] && coir__future_unref(&futures[i]->core))
+        if (futures[i] && coir__future_unref(&futures[i]->core) && !abandon(futures[i]))
             cancel_async(futures[i]);
         else
             futures[i] = NULL;

@@ -1,4 +1,4 @@
-/* tests/api/stream_lines_test.c - lines of descriptors, and streams that keep more than one of them.
+/* tests/api/stream_lines_test.c - lines of descriptors, and streams that keep several.
  * SPDX-License-Identifier: MIT */
 #include "stream_kit.h"
 

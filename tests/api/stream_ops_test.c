@@ -423,7 +423,7 @@ static void a_filter_that_rejects_all_notices_a_cancel(void **state)
     run_everywhere(rejecting);
 }
 
-/* It is cancelled in a shield, in the middle of a pull; then comes a wait that nothing would end. */
+/* It is cancelled in a shield, in the middle of a pull; then comes a wait without end. */
 static int wait_for_cancel(void *out, void *in, void *arg)
 {
     *(int *)out = *(int *)in;

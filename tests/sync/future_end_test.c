@@ -184,6 +184,40 @@ static void a_value_that_nobody_was_handed_is_dropped_once(void **state)
     run_everywhere(dropped);
 }
 
+/* Fires, and is forgotten. */
+static void *free_itself(void *arg)
+{
+    struct stubborn *s = arg;
+    EXPECT(KIT_UNTIL(s->itself));
+    coir_future_free(s->itself);
+    EXPECT_EQ(coir_check(), 0);
+    EXPECT_EQ(drops[0], 0);
+    coir_sleep(COIR_US(10));
+    s->ended = true;
+    return &drops[0];
+}
+
+static void fire_and_forget(void *arg)
+{
+    (void)arg;
+    for (int i = 0; i < 4; i++) {
+        struct stubborn s = { 0 };
+        coir_attr attr = { .flags = i % 2 ? COIR_SPREAD : COIR_SPREAD | COIR_DETACHED };
+        no_drops();
+        coir_future *f = coir_async_with(&attr, free_itself, &s);
+        coir_future_on_drop(f, drop);
+        s.itself = f;
+        EXPECT(KIT_UNTIL(drops[0] == 1));
+        EXPECT(s.ended);
+    }
+}
+
+static void an_async_may_free_its_own_future(void **state)
+{
+    (void)state;
+    run_everywhere(fire_and_forget);
+}
+
 /* The future is left to those who come after the run. */
 static coir_future *left_over;
 
@@ -230,6 +264,7 @@ int main(void)
         cmocka_unit_test(freeing_waits_for_the_end_also_under_cancel_and_past_the_deadline),
         cmocka_unit_test(free_all_cancels_all_before_it_waits),
         cmocka_unit_test(a_value_that_nobody_was_handed_is_dropped_once),
+        cmocka_unit_test(an_async_may_free_its_own_future),
         cmocka_unit_test(coir_run_waits_for_asyncs_and_their_futures_may_go_later),
         cmocka_unit_test(coir_run_cancels_detached_asyncs_at_its_end),
     };
