@@ -179,8 +179,8 @@ int coir_future_cancel(coir_future *future)
 
 int coir_future_error(const coir_future *future)
 {
-    struct coir__future *f = (struct coir__future *)&future->core;
-    if (!future)
+    struct coir__future *f = (struct coir__future *)future;
+    if (!f)
         return EINVAL;
     return coir__future_is_done(f) ? f->error : EINPROGRESS;
 }
