@@ -29,6 +29,7 @@ step make CC=clang CXX=clang++ BUILD=build/clang test
 step make ARCH=boost BUILD=build/boost test
 step make CFLAGS="-O0 -g" CXXFLAGS="-O0 -g" BUILD=build/O0 test
 step make CFLAGS="-O3 -g -flto=auto -ffat-lto-objects" BUILD=build/lto test
+step make check-lto
 step make cross SCALE=20
 step make asan SCALE=100
 step make asan SCALE=50 CC=clang CXX=clang++ BUILD=build/clang

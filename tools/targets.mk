@@ -86,6 +86,18 @@ valgrind: setup ## the tests under valgrind's memcheck
 	    TEST_SCALE=$(or $(SCALE),2) \
 	    RUN='--timeout 900 --prefix "valgrind -q --error-exitcode=99 --fair-sched=yes"'
 
+# The library by both compilers at their boldest, and what they carry over a switch.
+lto_lib    = $(BUILD)/lto-$(1)/libcoir.so.$(SOVERSION)
+
+.PHONY: check-lto
+check-lto: setup ## no thread pointer is carried over a switch in builds with -flto; x86-64
+	@tools/setup dev
+	@+$(call make_in,lto-gcc) CC=gcc CFLAGS="-O2 -flto=auto" $(call lto_lib,gcc)
+	@+$(call make_in,lto-clang) CC=clang CFLAGS="-O2 -flto" LDFLAGS=-fuse-ld=lld \
+	    $(call lto_lib,clang)
+	@tools/run_tests.py "tests/lto_tls.py --self-test gcc clang" \
+	    "tests/lto_tls.py $(call lto_lib,gcc) $(call lto_lib,clang)"
+
 # What needs no I/O engine: qemu-user has no io_uring.
 free_of_io = $(filter $(addprefix $(BUILD)/tests/,arch/% sched/% sync/%),$(tests))
 

@@ -19,12 +19,17 @@ static inline long coir__edge(long result)
     return result;
 }
 
+/* errno by calls that are not inlined: its address, which compilers take for the same all through a
+ * function, is not carried over a park (tests/lto_tls.py). */
+COIR_HIDDEN int coir__errno_get(void);
+COIR_HIDDEN void coir__errno_set(int err);
+
 /* Void calls preserve errno; whoever parks finds another fiber's. */
 #define KEEPING_ERRNO(call)                                                                        \
     do {                                                                                           \
-        int before = errno;                                                                        \
+        int before = coir__errno_get();                                                            \
         call;                                                                                      \
-        errno = before;                                                                            \
+        coir__errno_set(before);                                                                   \
     } while (0)
 
 /* What every call that may park begins with. */

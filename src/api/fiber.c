@@ -8,12 +8,24 @@
 
 _Thread_local struct coir__thread coir__thread = { .deadline_ns = COIR_NEVER };
 
-int64_t *coir__deadline_of(struct coir__fiber *f)
+__attribute__((noinline)) int coir__errno_get(void)
 {
+    return errno;
+}
+
+__attribute__((noinline)) void coir__errno_set(int err)
+{
+    errno = err;
+}
+
+/* Not inlined, and not taken for a function of f alone: as coir__errno_get(). */
+__attribute__((noinline)) int64_t *coir__deadline_of(struct coir__fiber *f)
+{
+    __asm__ volatile("" ::: "memory");
     return f ? &f->deadline_ns : &coir__thread.deadline_ns;
 }
 
-int64_t coir__host_thread_deadline(void)
+__attribute__((noinline)) int64_t coir__host_thread_deadline(void)
 {
     return coir__thread.deadline_ns;
 }
@@ -187,8 +199,9 @@ int coir_check(void)
 static int sleep_as_thread(int64_t until_ns)
 {
     _Atomic int32_t word = 0;
-    bool bounded = coir__thread.deadline_ns < until_ns;
-    while (coir__futex_wait(&word, 0, bounded ? coir__thread.deadline_ns : until_ns) != -ETIMEDOUT)
+    int64_t deadline_ns = coir__host_thread_deadline();
+    bool bounded = deadline_ns < until_ns;
+    while (coir__futex_wait(&word, 0, bounded ? deadline_ns : until_ns) != -ETIMEDOUT)
         ;
     return bounded ? -ETIMEDOUT : 0;
 }

@@ -34,7 +34,7 @@ int coir__host_errno(void)
     return errno;
 }
 
-uint32_t coir__host_thread_id(void)
+__attribute__((noinline)) uint32_t coir__host_thread_id(void)
 {
     if (!coir__thread.id)
         coir__thread.id = (uint32_t)gettid();

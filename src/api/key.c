@@ -121,9 +121,9 @@ static bool at_exit_made;
 
 static void thread_exits(void *arg)
 {
-    (void)arg;
-    if (coir__thread.values)
-        run_destructors(&coir__thread.values);
+    struct coir__thread *thread = arg;
+    if (thread->values)
+        run_destructors(&thread->values);
 }
 
 static void make_at_exit(void)

@@ -1,5 +1,6 @@
 /* api/poke.c - see poke.h.
  * SPDX-License-Identifier: MIT */
+#include "edge.h"
 #include "poke.h"
 
 #include "sight.h"
@@ -25,7 +26,7 @@ static void pass_on(int sig, siginfo_t *info, void *context)
 
 static void on_poke(int sig, siginfo_t *info, void *context)
 {
-    int err = errno;
+    int err = coir__errno_get();
     if (info->si_code != SI_TKILL || info->si_pid != getpid()) {
         pass_on(sig, info, context);
     } else {
@@ -34,7 +35,7 @@ static void on_poke(int sig, siginfo_t *info, void *context)
             coir__look_now(w, coir__sights_interrupted, NULL);
         atomic_fetch_add(&poke.arrived, 1);
     }
-    errno = err;
+    coir__errno_set(err);
 }
 
 static bool is_ours(void)

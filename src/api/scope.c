@@ -70,7 +70,5 @@ int coir_scope_wait(coir_scope *scope)
 
 void coir_scope_close(coir_scope *scope)
 {
-    int kept = errno;
-    coir__scope_wait(scope_of(scope), true);
-    errno = kept;
+    KEEPING_ERRNO(coir__scope_wait(scope_of(scope), true));
 }

@@ -108,6 +108,21 @@ uint32_t coir__host_thread_id(void)
     return 100 + (uint32_t)machine.current;
 }
 
+bool coir__host_alone(struct coir__runtime *rt)
+{
+    (void)rt;
+    return false;
+}
+
+void coir__host_at_rest(struct coir__runtime *rt)
+{
+    (void)rt;
+}
+
+void coir__host_woke(void)
+{
+}
+
 int coir__host_errno(void)
 {
     return 0;
