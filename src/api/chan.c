@@ -17,17 +17,16 @@ static struct coir__chan *chan_of(const coir_chan *chan)
 coir_chan *coir_chan_new(size_t elem_bytes, size_t capacity)
 {
     size_t bytes;
-    struct coir__chan *c = NULL;
-    if (!__builtin_mul_overflow(elem_bytes, capacity, &bytes) &&
-        !__builtin_add_overflow(sizeof *c + COIR__CACHE_LINE - 1, bytes, &bytes))
-        c = aligned_alloc(COIR__CACHE_LINE, bytes / COIR__CACHE_LINE * COIR__CACHE_LINE);
-    if (!c) {
+    void *c;
+    if (__builtin_mul_overflow(elem_bytes, capacity, &bytes) ||
+        __builtin_add_overflow(sizeof(struct coir__chan), bytes, &bytes) ||
+        posix_memalign(&c, COIR__CACHE_LINE, bytes) != 0) {
         coir__edge(-ENOMEM);
         return NULL;
     }
-    memset(c, 0, sizeof *c);
+    memset(c, 0, sizeof(struct coir__chan));
     coir__chan_init(c, elem_bytes, capacity);
-    return (coir_chan *)c;
+    return c;
 }
 
 void coir_chan_free(coir_chan *chan)
