@@ -101,10 +101,16 @@ static bool some_wait(const struct coir__worker *w)
     return false;
 }
 
+/* Also when it has been appointed since it decided to sleep: whoever did that saw it sleep before,
+ * but may not have found it asleep again for the kick. A watch that it knows of has had a look. */
 bool coir__steal_must_look(struct coir__worker *w)
 {
-    return w->rt->config.workers > 1 &&
-           !atomic_load_explicit(&w->rt->watching, memory_order_relaxed) && some_wait(w);
+    if (w->rt->config.workers == 1)
+        return false;
+    uint32_t watching = atomic_load_explicit(&w->rt->watching, memory_order_relaxed);
+    if (watching == w->index + 1)
+        return !w->steal.looks && !w->starved;
+    return !watching && some_wait(w);
 }
 
 void coir__steal_when_busy(struct coir__worker *w)
