@@ -12,7 +12,15 @@
     X(mutex_mixed)                                                                                 \
     X(mutex_fibers)                                                                                \
     X(mutex_fiber_deadline)                                                                        \
-    X(mutex_three_fibers)
+    X(mutex_three_fibers)                                                                          \
+    X(bias_two)                                                                                    \
+    X(bias_three)                                                                                  \
+    X(bias_revoked)                                                                                \
+    X(bias_gone)                                                                                   \
+    X(record_two)                                                                                  \
+    X(record_three)                                                                                \
+    X(record_again)                                                                                \
+    X(record_again_three) X(steal_pops) X(steal_pushes) X(steal_cancel) X(steal_whole)
 
 #define DECLARE(name) extern const struct model_case case_##name;
 CASES(DECLARE)

@@ -1,7 +1,7 @@
 /* tests/model/main.c - explores all cases.
  * SPDX-License-Identifier: MIT
  *
- *   model [--larger] [--only WORD]... [--expect-failure]
+ *   model [--larger] [--only WORD]... [--seconds N] [--expect-failure]
  * Each case is explored in order, and with x86's store buffers. One line for each: how many
  * executions there are that differ, and whether all were seen. --expect-failure: a mutant is run,
  * and some case must fail. Last line: "N passed, M failed". */
@@ -10,10 +10,12 @@
 #include "litmus.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static struct {
     bool larger, expect_failure;
+    double seconds;
     const char *only[16];
     unsigned only_len;
 } options;
@@ -33,8 +35,8 @@ static bool run(const struct model_case *test, bool buffers)
     enum { LARGER = 20 };
     enum how how = test->sampled ? EXPLORE_SAMPLE : EXPLORE_ALL;
     uint64_t most = !test->sampled ? UINT64_MAX : test->sampled * (options.larger ? LARGER : 1);
-    struct exploration r = explore(test, buffers, how, most, 0);
-    const char *seen = r.complete ? "all" : "by chance";
+    struct exploration r = explore(test, buffers, how, most, options.seconds);
+    const char *seen = r.complete ? "all" : how == EXPLORE_SAMPLE ? "by chance" : "NOT ALL";
     if (r.failed)
         seen = "FAILED";
     printf("  %-9s %9lu executions (+%lu cut short), at most %4u steps %6.2f s  %s, %s: %s\n", seen,
@@ -51,6 +53,8 @@ static void read_options(int argc, char **argv)
             options.larger = true;
         else if (!strcmp(argv[i], "--expect-failure"))
             options.expect_failure = true;
+        else if (!strcmp(argv[i], "--seconds") && i + 1 < argc)
+            options.seconds = atof(argv[++i]);
         else if (!strcmp(argv[i], "--only") && i + 1 < argc && options.only_len < 16)
             options.only[options.only_len++] = argv[++i];
     }
