@@ -203,6 +203,7 @@ const struct model_case case_bias_three = {
     .what = "home, another worker and a plain thread lock once",
     .setup = bias_three,
     .flags = MODEL_BARRIERS,
+    .larger = MODEL_IN_ORDER | MODEL_BUFFERS,
 };
 const struct model_case case_bias_revoked = {
     .name = "bias, revoked",
@@ -227,6 +228,7 @@ const struct model_case case_record_three = {
     .what = "home, another worker and a plain thread lock once",
     .setup = record_three,
     .flags = MODEL_BARRIERS,
+    .larger = MODEL_BUFFERS,
 };
 const struct model_case case_record_again = {
     .name = "record's lock, used again",
@@ -239,4 +241,5 @@ const struct model_case case_record_again_three = {
     .what = "the same, two with a stale handle",
     .setup = record_again_three,
     .flags = MODEL_BARRIERS,
+    .larger = MODEL_BUFFERS,
 };

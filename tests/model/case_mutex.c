@@ -216,14 +216,14 @@ const struct model_case case_mutex_twice = {
     .what = "each locks twice",
     .setup = two_threads_twice,
     .check = is_free,
-    .larger = true,
+    .larger = MODEL_IN_ORDER | MODEL_BUFFERS,
 };
 const struct model_case case_mutex_three = {
     .name = "mutex, 3 threads",
     .what = "each locks once",
     .setup = three_threads,
     .check = is_free,
-    .larger = true,
+    .larger = MODEL_IN_ORDER | MODEL_BUFFERS,
 };
 const struct model_case case_mutex_fibers = {
     .name = "mutex, 2 fibers",
@@ -242,7 +242,6 @@ const struct model_case case_mutex_three_fibers = {
     .what = "on two workers, each locks once",
     .setup = three_fibers,
     .check = is_free,
-    .larger = true,
 };
 const struct model_case case_mutex_gone = {
     .name = "mutex, freed by the last",

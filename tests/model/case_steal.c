@@ -165,6 +165,7 @@ const struct model_case case_steal_cancel = {
     .setup = cancelled_and_stolen,
     .check = mail_is_at_home,
     .flags = MODEL_BARRIERS,
+    .larger = MODEL_IN_ORDER | MODEL_BUFFERS,
 };
 const struct model_case case_steal_whole = {
     .name = "steal, whole workers",

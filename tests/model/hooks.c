@@ -80,8 +80,7 @@ static uint64_t load(const volatile void *address, unsigned bytes, int order, ui
     struct place *place = place_of(from);
     take(STEP_READ, place, false, code);
     memory_access(from, bytes, ATOMIC_READ, code);
-    me()->last_read = place;
-    me()->last_read_version = place->version;
+    machine_note_read(place);
     const struct store *own = machine_forwarded(from);
     if (own)
         return own->value;
@@ -163,7 +162,6 @@ static uint64_t compare_exchange(volatile void *address, unsigned bytes, uint64_
     bool equal = old == expected;
     if (machine.running) {
         acquire(&place->released, equal ? order : fail_order);
-        me()->last_read = place;
     }
     if (equal) {
         if (machine.running) {
@@ -174,7 +172,7 @@ static uint64_t compare_exchange(volatile void *address, unsigned bytes, uint64_
         place_write(place, to, bytes, value);
     }
     if (machine.running)
-        me()->last_read_version = place->version;
+        machine_note_read(place);
     return old;
 }
 

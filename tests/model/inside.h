@@ -23,6 +23,9 @@ enum {
     BUFFER_MAX = 32,
     STACK_SHIFT = 17,
     STACKS = 16,
+    /* Different places that a spin loop reads in a turn, but for the clock, with MODEL_SPINS; else
+     * it is one. */
+    LOOP_READS_MAX = 2,
 };
 
 typedef uint16_t tick; /* a number of a step, from 1 */
@@ -50,7 +53,7 @@ enum kind {
     STEP_WRITE,
     STEP_CHANGE, /* read and write in one */
     STEP_FENCE,
-    STEP_AWAIT, /* a spin loop: until what it has read last has changed */
+    STEP_AWAIT, /* a spin loop: until something of what it reads has changed */
     STEP_BARRIER,
     STEP_CALL,  /* into the kernel */
     STEP_QUIET, /* when nobody else can go on */
@@ -101,8 +104,14 @@ struct thread {
     struct step step;
     struct store buffer[BUFFER_MAX];
     unsigned first, last; /* of buffer: how many have left it, and have entered it */
-    struct place *last_read;
-    uint32_t last_read_version;
+    /* Since its last turn of a spin loop: the last places that it has read, and their versions. */
+    struct {
+        struct place *place;
+        uint32_t version;
+    } reads[LOOP_READS_MAX];
+    unsigned reads_len;
+    uint32_t clock_version; /* of the clock, when it last looked at it, */
+    uint32_t turns;         /* and turns of spin loops since */
     /* For C's memory model. */
     struct seen seen, to_acquire, released_by_fence;
 };
@@ -161,6 +170,8 @@ void machine_buffer(struct place *place, void *to, unsigned bytes, uint64_t valu
                     const struct seen *released, uintptr_t code);
 /* The newest store to `from` in the current thread's own buffer. */
 const struct store *machine_forwarded(const void *from);
+/* The current thread has read it. */
+void machine_note_read(struct place *place);
 struct place *place_of(const void *object);
 /* The kernel's own: a second place for an address. */
 struct place *place_in_kernel(const void *object);

@@ -13,6 +13,7 @@
 struct coir__worker kit_workers[KIT_WORKERS];
 struct coir__runtime kit_rt;
 int64_t kit_thread_deadline_ns = COIR__NEVER;
+bool kit_told_rest;
 _Atomic uint32_t coir__knockers;
 
 static struct coir__fiber slab[2 * COIR__RECORD_SLAB_BYTES / 2 / sizeof(struct coir__fiber)]
@@ -60,6 +61,7 @@ void kit_begin(unsigned n, unsigned loops)
     coir__lock_init();
     kit_rt.config = (struct coir__config){ .engine = &kit_engine, .workers = n };
     kit_rt.workers = kit_workers;
+    kit_rt.rest = COIR__REST_TOLD; /* so that nobody looks for it */
     for (unsigned i = 0; i < n; i++)
         begin_worker(&kit_workers[i], i);
     for (unsigned i = 0; i < loops; i++)

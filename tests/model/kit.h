@@ -13,6 +13,7 @@ extern struct coir__worker kit_workers[KIT_WORKERS];
 extern struct coir__runtime kit_rt;
 extern const struct coir__engine kit_engine;
 extern int64_t kit_thread_deadline_ns; /* of plain threads */
+extern bool kit_told_rest;             /* the sources have said that nothing will ever happen */
 
 /* n workers, and a thread of the model for each of the first `loops`, which runs its loop. */
 void kit_begin(unsigned n, unsigned loops);

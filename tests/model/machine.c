@@ -181,6 +181,22 @@ void machine_buffer(struct place *place, void *to, unsigned bytes, uint64_t valu
     t->buffer[(t->last - 1) % BUFFER_MAX].order = machine.orders[machine.current];
 }
 
+void machine_note_read(struct place *place)
+{
+    struct thread *t = &machine.threads[machine.current];
+    unsigned most = machine.test->flags & MODEL_SPINS ? LOOP_READS_MAX : 1;
+    unsigned i = 0;
+    while (i < t->reads_len && t->reads[i].place != place)
+        i++;
+    if (i == most) { /* the oldest makes room */
+        memmove(t->reads, t->reads + 1, (most - 1) * sizeof t->reads[0]);
+        i = most - 1;
+    }
+    t->reads_len = i < t->reads_len ? t->reads_len : i + 1;
+    t->reads[i].place = place;
+    t->reads[i].version = place->version;
+}
+
 const struct store *machine_forwarded(const void *from)
 {
     const struct thread *t = &machine.threads[machine.current];
@@ -201,7 +217,9 @@ void model_thread(const char *name, void (*fn)(void *), void *arg)
     t->state = THREAD_READY;
     t->step = (struct step){ .kind = STEP_START };
     t->first = t->last = 0;
-    t->last_read = NULL;
+    t->reads_len = 0;
+    t->clock_version = 0;
+    t->turns = 0;
     t->seen = t->to_acquire = t->released_by_fence = (struct seen){ 0 };
     t->seen.of[i] = 1;
     memory_stack_clean(i);

@@ -3,8 +3,9 @@
  *
  *   model [--larger] [--only WORD]... [--seconds N] [--expect-failure]
  * Each case is explored in order, and with x86's store buffers. One line for each: how many
- * executions there are that differ, and whether all were seen. --expect-failure: a mutant is run,
- * and some case must fail. Last line: "N passed, M failed". */
+ * executions there were, all that differ or some, chosen by chance. --larger: all, where it can be
+ * done. --expect-failure: a mutant is run, and some case must fail. Last line: "N passed, M
+ * failed". */
 #include "cases.h"
 #include "inside.h"
 #include "litmus.h"
@@ -22,8 +23,6 @@ static struct {
 
 static bool wanted(const struct model_case *test)
 {
-    if (test->larger && !options.larger)
-        return false;
     for (unsigned i = 0; i < options.only_len; i++)
         if (strstr(test->name, options.only[i]))
             return true;
@@ -32,14 +31,16 @@ static bool wanted(const struct model_case *test)
 
 static bool run(const struct model_case *test, bool buffers)
 {
-    enum { LARGER = 20 };
-    enum how how = test->sampled ? EXPLORE_SAMPLE : EXPLORE_ALL;
-    uint64_t most = !test->sampled ? UINT64_MAX : test->sampled * (options.larger ? LARGER : 1);
-    struct exploration r = explore(test, buffers, how, most, options.seconds);
-    const char *seen = r.complete ? "all" : how == EXPLORE_SAMPLE ? "by chance" : "NOT ALL";
+    enum { SAMPLE = 2000, LARGER = 100 };
+    bool is_larger = test->larger & (buffers ? MODEL_BUFFERS : MODEL_IN_ORDER);
+    bool sample = test->endless || (is_larger && !options.larger);
+    struct exploration r =
+        explore(test, buffers, sample ? EXPLORE_SAMPLE : EXPLORE_ALL,
+                sample ? SAMPLE * (options.larger ? LARGER : 1) : UINT64_MAX, options.seconds);
+    const char *seen = r.complete ? "all" : sample ? "some" : "not all";
     if (r.failed)
         seen = "FAILED";
-    printf("  %-9s %9lu executions (+%lu cut short), at most %4u steps %6.2f s  %s, %s: %s\n", seen,
+    printf("  %-7s %9lu executions (+%lu cut short), at most %4u steps %6.2f s  %s, %s: %s\n", seen,
            (unsigned long)r.executions, (unsigned long)r.redundant, r.steps_most, r.seconds,
            test->name, buffers ? "buffers" : "in order", test->what);
     fflush(stdout);

@@ -24,7 +24,11 @@ enum { MODEL_THREADS_MAX = 4 };
 enum {
     MODEL_BARRIERS = 1, /* membarrier(2) */
     MODEL_CLOCK = 2,    /* time passes: model_clock_advance */
+    MODEL_SPINS = 4,    /* spin loops may end by the clock, and workers look for mail awake */
 };
+
+/* How the machine works: memory is written in order, or through store buffers. */
+enum { MODEL_IN_ORDER = 1, MODEL_BUFFERS = 2 };
 
 struct model_case {
     const char *name;
@@ -32,8 +36,10 @@ struct model_case {
     void (*setup)(void); /* makes the threads; nothing else runs yet */
     void (*check)(void); /* all threads have ended, or idle */
     unsigned flags;
-    uint64_t sampled; /* too many orders: look at so many of them, chosen by chance. 0: at all */
-    bool larger;      /* not in the quick run */
+    unsigned
+        larger;   /* MODEL_IN_ORDER, MODEL_BUFFERS: too many orders for the quick run, which looks
+                      * at some, chosen by chance */
+    bool endless; /* and too many for any */
 };
 
 /* From setup. The threads begin in any order. */

@@ -25,7 +25,7 @@ struct sleeper {
 static struct {
     struct sleeper sleepers[THREADS];
     unsigned number;
-    int64_t now_ns;
+    int64_t now_ns, looks[THREADS];
     bool kicked[KIT_WORKERS];
     void *setup_worker;
 } world;
@@ -81,15 +81,23 @@ void model_clock_advance(int64_t to_ns)
 {
     struct step step = call("advance the clock", &world.now_ns, CODE);
     machine_take(&step);
+    place_in_kernel(&world.now_ns)->version++;
     world.now_ns = to_ns;
 }
 
+/* Without a clock that the case advances, every look at it shows each thread that much time has
+ * passed for it. */
 int64_t coir__host_now(void)
 {
+    const int64_t much_ns = 1000 * 1000;
+    if (!(machine.test->flags & MODEL_CLOCK))
+        return ++world.looks[machine.current] * much_ns;
+    struct place *clock = place_in_kernel(&world.now_ns);
     struct step step = { .kind = STEP_READ, .what = "now", .code = CODE };
-    watch_clock(&step, 0);
-    if (step.accesses_len)
-        machine_take(&step);
+    also(&step, clock, false);
+    machine_take(&step);
+    machine.threads[machine.current].clock_version = clock->version;
+    machine.threads[machine.current].turns = 0;
     return world.now_ns;
 }
 
@@ -108,24 +116,25 @@ uint32_t coir__host_thread_id(void)
     return 100 + (uint32_t)machine.current;
 }
 
+int coir__host_errno(void)
+{
+    return 0;
+}
+
 bool coir__host_alone(struct coir__runtime *rt)
 {
     (void)rt;
-    return false;
+    return true;
 }
 
 void coir__host_at_rest(struct coir__runtime *rt)
 {
     (void)rt;
+    kit_told_rest = true;
 }
 
 void coir__host_woke(void)
 {
-}
-
-int coir__host_errno(void)
-{
-    return 0;
 }
 
 void coir__host_fiber_values_end(struct coir__fiber *f)
@@ -202,26 +211,35 @@ void model_barrier_everywhere(void)
     membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED, CODE);
 }
 
+enum { TURNS_MAX = 64 };
+
 static bool has_changed(void *arg)
 {
     struct thread *t = arg;
-    return !t->last_read || t->last_read->version != t->last_read_version;
+    for (unsigned i = 0; i < t->reads_len; i++)
+        if (t->reads[i].place->version != t->reads[i].version)
+            return true;
+    return !t->reads_len || (machine.test->flags & MODEL_SPINS && t->turns < TURNS_MAX &&
+                             t->clock_version != place_in_kernel(&world.now_ns)->version);
 }
 
-/* A turn of a spin loop: the next one can only be different once what it reads has changed. */
+/* A turn of a spin loop: the next one can only be different once what it reads has changed. With
+ * MODEL_SPINS it may look at the clock after some turns. */
 static void await_change(uintptr_t code)
 {
     struct thread *t = &machine.threads[machine.current];
     if (!machine.running)
         model_fail("a spin loop, and nobody else runs");
-    struct step step = { .kind = STEP_AWAIT,
-                         .accesses_len = t->last_read != NULL,
-                         .accesses = { { t->last_read, false } },
-                         .ready = has_changed,
-                         .arg = t,
-                         .what = "a change of",
-                         .code = code };
+    struct step step = {
+        .kind = STEP_AWAIT, .ready = has_changed, .arg = t, .what = "a change of", .code = code
+    };
+    for (unsigned i = 0; i < t->reads_len; i++)
+        also(&step, t->reads[i].place, false);
+    if (machine.test->flags & MODEL_SPINS)
+        watch_clock(&step, 0);
     machine_take(&step);
+    t->reads_len = 0;
+    t->turns++;
 }
 
 void coir__arch_pause(void)
@@ -280,10 +298,18 @@ static void engine_nothing(struct coir__worker *w)
     (void)w;
 }
 
+/* With an op in flight a worker neither spins for mail nor is at rest. */
+static uint64_t engine_in_flight(struct coir__worker *w)
+{
+    (void)w;
+    return !(machine.test->flags & MODEL_SPINS);
+}
+
 const struct coir__engine kit_engine = {
     .name = "model",
     .wait = engine_wait,
     .kick = engine_kick,
     .stop_all = engine_nothing,
     .stop_closing = engine_nothing,
+    .in_flight = engine_in_flight,
 };
