@@ -69,7 +69,7 @@ static void see_wait(struct coir__sight *sight, const struct coir__waiter *wait,
     sight->on = wait->on;
     sight->bounded = wait->stop != coir__waiter_go_on &&
                      (sight->why == COIR__WHY_MUTEX || sight->fiber->deadline_ns != COIR__NEVER);
-    sight->woken = atomic_load_explicit(&wait->word, memory_order_acquire) != COIR__WAITING;
+    sight->woken = atomic_load_explicit(&wait->word, memory_order_acquire) >= 0;
     switch ((enum coir__why)sight->why) {
     case COIR__WHY_IO:
         sight->op = coir__op_view(wait);

@@ -11,7 +11,7 @@
 #include <poll.h>
 #include <linux/time_types.h>
 
-enum { OPS_ON_STACK = 2 }; /* a parked chain is to stay below 1 KiB */
+enum { OPS_ON_STACK = 3 }; /* a parked chain is to stay below 1 KiB */
 
 /* poll(2) itself: ppoll, since not every CPU has the other. */
 static long look(struct pollfd *fds, unsigned long n)

@@ -37,6 +37,12 @@ void coir__waiter_init(struct coir__waiter *w)
         w->thread = coir__host_thread_id();
 }
 
+void coir__waiter_init_lists(struct coir__waiter *w)
+{
+    coir__waiter_init(w);
+    atomic_store_explicit(&w->word, COIR__WAITING_LISTS, memory_order_relaxed);
+}
+
 void coir__waiter_release(struct coir__waiter *w)
 {
     if (w->fiber) {
@@ -65,10 +71,9 @@ int coir__waiter_wait_as_thread(struct coir__waiter *w, int64_t deadline_ns)
 {
     int32_t word;
     while ((word = atomic_load_explicit(&w->word, memory_order_acquire)) & COIR__CLAIMED) {
-        int64_t until_ns = word == COIR__WAITING ? deadline_ns : COIR__NEVER;
-        int32_t waiting = COIR__WAITING;
+        int64_t until_ns = word < 0 ? deadline_ns : COIR__NEVER;
         if (coir__futex_wait(&w->word, word, until_ns) == -ETIMEDOUT)
-            atomic_compare_exchange_strong(&w->word, &waiting, ETIMEDOUT); /* else it was claimed */
+            atomic_compare_exchange_strong(&w->word, &word, ETIMEDOUT); /* else it was claimed */
     }
     return word;
 }

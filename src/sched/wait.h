@@ -16,9 +16,10 @@
 #include "worker.h"
 
 /* In the word of a plain thread that was claimed, until it is released: it could see the rest of
- * the word, and go, at any moment. A fiber sees nothing before its release. COIR__WAITING has the
- * bit too: with it the wait is not over. */
-enum { COIR__WAITING = -1, COIR__CLAIMED = 1 << 30 };
+ * the word, and go, at any moment. A fiber sees nothing before its release. The words of a wait that
+ * is not over are negative, and have the bit too. COIR__WAITING_LISTS: the waiter is on several
+ * lists (sync/select.h). */
+enum { COIR__WAITING = -1, COIR__WAITING_LISTS = -2, COIR__CLAIMED = 1 << 30 };
 
 struct coir__waiter {
     struct coir__fiber *fiber; /* NULL: a plain thread, which waits on the word as a futex */
@@ -31,19 +32,20 @@ struct coir__waiter {
         uint32_t thread; /* a plain thread: its id */
         uint32_t since;  /* a fiber that waits: its worker's stamp when it began to */
     };
-    bool many; /* it is on several lists: sync/select.h */
 };
 
 /* Prepare a waiter for the caller: the current fiber, or this thread. */
 COIR_HIDDEN void coir__waiter_init(struct coir__waiter *w);
+/* One that goes onto several lists. */
+COIR_HIDDEN void coir__waiter_init_lists(struct coir__waiter *w);
 
 /* End the wait with outcome. True: the caller is the waker and must call coir__waiter_release. */
 static inline bool coir__waiter_claim(struct coir__waiter *w, int outcome)
 {
-    int32_t waiting = COIR__WAITING;
-    return atomic_compare_exchange_strong_explicit(&w->word, &waiting,
-                                                   w->fiber ? outcome : outcome | COIR__CLAIMED,
-                                                   memory_order_acq_rel, memory_order_acquire);
+    int32_t word = atomic_load_explicit(&w->word, memory_order_relaxed);
+    return word < 0 && atomic_compare_exchange_strong_explicit(
+                           &w->word, &word, w->fiber ? outcome : outcome | COIR__CLAIMED,
+                           memory_order_acq_rel, memory_order_acquire);
 }
 
 /* The same by who holds the lock of a list that the waiter is on. When it is on no other, nobody
@@ -51,10 +53,9 @@ static inline bool coir__waiter_claim(struct coir__waiter *w, int outcome)
 static inline bool coir__waiter_claim_listed(struct coir__waiter *w, int outcome)
 {
     struct coir__worker *self = coir__worker_self();
-    if (!self || !w->fiber || coir__fiber_home(w->fiber) != self || w->many)
+    if (!self || !w->fiber || coir__fiber_home(w->fiber) != self ||
+        atomic_load_explicit(&w->word, memory_order_relaxed) != COIR__WAITING)
         return coir__waiter_claim(w, outcome);
-    if (atomic_load_explicit(&w->word, memory_order_relaxed) != COIR__WAITING)
-        return false;
     atomic_store_explicit(&w->word, outcome, memory_order_relaxed);
     return true;
 }
@@ -72,7 +73,6 @@ static inline void coir__waiter_init_fiber(struct coir__waiter *w, struct coir__
     w->fiber = f;
     w->stop = coir__waiter_stop;
     w->on = NULL;
-    w->many = false;
     atomic_store_explicit(&w->word, COIR__WAITING, memory_order_relaxed);
 }
 

@@ -139,9 +139,8 @@ __attribute__((noinline)) long coir__future_wait_any(struct coir__future *const 
                                                      int64_t deadline_ns)
 {
     struct wait_any any = { .futures = futures, .entries = entries, .n = n };
-    coir__waiter_init(&any.waiter);
+    coir__waiter_init_lists(&any.waiter);
     any.waiter.on = futures;
-    any.waiter.many = true;
     long first = -coir__waiter_wait(&any.waiter, COIR__WHY_SELECT, deadline_ns, enter_lists, &any);
     for (size_t i = 0; i < any.entered; i++) {
         if (entries[i].claimed)

@@ -100,9 +100,8 @@ static int64_t wake_up_at(const struct select *s, int64_t until_ns)
 /* As look(). -EAGAIN: it is time to look. */
 static long wait(struct select *s, int64_t until_ns)
 {
-    coir__waiter_init(&s->waiter);
+    coir__waiter_init_lists(&s->waiter);
     s->waiter.on = s->cases;
-    s->waiter.many = true;
     s->entered = 0;
     bool beside = s->beside;
     int ready = beside ? s->beside->enter(s->beside, &s->waiter) : 0;

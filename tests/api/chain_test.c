@@ -250,10 +250,53 @@ static void *in_stream_next(void *arg)
     return NULL;
 }
 
+static void *in_chan_recv(void *arg)
+{
+    coir_chan *chan = coir_chan_new(sizeof(long), 0);
+    (void)arg;
+    coir_chan_recv(chan, buf);
+    coir_chan_free(chan);
+    return NULL;
+}
+
+static void *in_chan_send(void *arg)
+{
+    coir_chan *chan = coir_chan_new(sizeof(long), 0);
+    (void)arg;
+    COIR_TIMEOUT(COIR_SEC(3600))
+        coir_chan_send(chan, buf);
+    coir_chan_free(chan);
+    return NULL;
+}
+
+/* The cases are not the library's. */
+static void *in_select(void *arg)
+{
+    static coir_case never[2];
+    (void)arg;
+    never[0] = COIR_CASE_RECV(NULL, buf);
+    never[1] = COIR_CASE_TIMER(coir_after(COIR_SEC(3600)));
+    coir_select(never, 2, COIR_NEVER);
+    return NULL;
+}
+
+static void *in_select_fd(void *arg)
+{
+    static coir_case c[2];
+    c[0] = COIR_CASE_FD(((struct chain *)arg)->empty[0], POLLIN);
+    c[1] = COIR_CASE_FD(((struct chain *)arg)->empty[1], POLLIN);
+    coir_select(c, 2, COIR_SEC(3600));
+    return NULL;
+}
+
 static const struct {
     const char *name;
     void *(*fn)(void *);
 } calls[] = {
+    { "coir_chan_recv", in_chan_recv },
+    { "coir_chan_send, timed", in_chan_send },
+    { "coir_select", in_select },
+    { "coir_select, descriptors", in_select_fd },
     { "coir_mutex_timedlock", in_mutex },
     { "coir_cond_timedwait", in_cond },
     { "coir_rwlock_timedrdlock", in_rdlock },

@@ -5,6 +5,8 @@
  * on a plain thread; the child has to die by SIGABRT, and its last words have to name the call. */
 #include "crowd.h"
 
+#include "sync/chan.h"
+
 #include <sys/resource.h>
 
 static coir_mutex mutex;
@@ -114,8 +116,25 @@ static void close_a_strangers_scope(void)
     coir_scope_close(&scope);
 }
 
+static void *receive(void *arg)
+{
+    crowd_ignore(coir_chan_recv(arg, NULL));
+    return NULL;
+}
+
+static void free_what_is_waited_for(void)
+{
+    coir_chan *chan = coir_chan_new(0, 0);
+    pthread_t stranger;
+    pthread_create(&stranger, NULL, receive, chan);
+    while (!__atomic_load_n(&((struct coir__chan *)chan)->receivers, __ATOMIC_ACQUIRE))
+        sched_yield();
+    coir_chan_free(chan);
+}
+
 static void make_no_mistake(void)
 {
+    coir_chan_free(coir_chan_new(0, 0));
     lock_all(NULL);
     crowd_ignore(coir_mutex_trylock(&mutex));
     crowd_ignore(coir_rwlock_tryrdlock(&rwlock));
@@ -142,6 +161,7 @@ static const struct mistake {
     { be_done_too_often, "coir_waitgroup_done" },
     { wait_at_no_barrier, "coir_barrier_wait" },
     { close_a_strangers_scope, "coir_scope_close" },
+    { free_what_is_waited_for, "coir_chan_free" },
 };
 
 enum { MISTAKES = sizeof mistakes / sizeof *mistakes };
