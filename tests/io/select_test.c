@@ -254,22 +254,20 @@ static void at_once(void *arg)
 static void crowd(void *arg)
 {
     enum { SELECTERS = 20 };
-    struct scene s[SELECTERS];
+    struct scene all, s[SELECTERS];
     struct side side[SELECTERS];
-    coir_chan *own;
     (void)arg;
-    make_scene(&s[0], 3);
-    s[0].crowded = true;
-    own = s[0].chan;
+    make_scene(&all, 3);
+    all.crowded = true;
     for (int i = 0; i < SELECTERS; i++) {
-        s[i] = s[0];
-        s[i].cases[3] = COIR_CASE_RECV(own, &s[i].place);
+        s[i] = all;
+        s[i].cases[3] = COIR_CASE_RECV(all.chan, &s[i].place);
         side_start(&side[i], select_once, &s[i]);
     }
     until_waiting(&side[SELECTERS - 1]);
     for (int i = 1; i <= SELECTERS / 2; i++)
-        EXPECT_EQ(coir_chan_send(own, &i), 0);
-    EXPECT_EQ(coir_write(s[0].fds[1], &one, 8), 8);
+        EXPECT_EQ(coir_chan_send(all.chan, &i), 0);
+    EXPECT_EQ(coir_write(all.fds[1], &one, 8), 8);
     int sum = 0, rest = 0;
     for (int i = 0; i < SELECTERS; i++) {
         side_wait(&side[i]);
@@ -279,7 +277,7 @@ static void crowd(void *arg)
     }
     EXPECT_EQ(rest, SELECTERS / 2);
     EXPECT_EQ(sum, SELECTERS / 2 * (SELECTERS / 2 + 1) / 2);
-    end_scene(&s[0]);
+    end_scene(&all);
 }
 
 struct thief {

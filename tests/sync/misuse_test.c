@@ -122,12 +122,20 @@ static void *receive(void *arg)
     return NULL;
 }
 
+static bool is_waited_for(struct coir__chan *chan)
+{
+    coir__bias_lock(&chan->bias);
+    bool waits = chan->receivers;
+    coir__bias_unlock(&chan->bias);
+    return waits;
+}
+
 static void free_what_is_waited_for(void)
 {
     coir_chan *chan = coir_chan_new(0, 0);
     pthread_t stranger;
     pthread_create(&stranger, NULL, receive, chan);
-    while (!__atomic_load_n(&((struct coir__chan *)chan)->receivers, __ATOMIC_ACQUIRE))
+    while (!is_waited_for((struct coir__chan *)chan))
         sched_yield();
     coir_chan_free(chan);
 }
