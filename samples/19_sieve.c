@@ -35,10 +35,14 @@ static int sift(void *arg)
 static int run(int argc, char **argv)
 {
     int n = argc > 1 ? atoi(argv[1]) : 20, made = 0, failed = 0;
+    if (n < 1) {
+        fprintf(stderr, "usage: 19_sieve [N]\n");
+        return 2;
+    }
     struct filter *filters = calloc((size_t)n + 1, sizeof *filters);
     coir_chan *numbers = coir_chan_new(sizeof(int), 0);
-    if (!filters || !numbers || n < 1) {
-        fprintf(stderr, "usage: 19_sieve [N]\n");
+    if (!filters || !numbers) {
+        perror("19_sieve");
         return 2;
     }
     coir_scope scope = COIR_SCOPE_INIT;

@@ -17,8 +17,8 @@
 
 /* In the word of a plain thread that was claimed, until it is released: it could see the rest of
  * the word, and go, at any moment. A fiber sees nothing before its release. The words of a wait
- * that is not over are negative, and have the bit too. COIR__WAITING_LISTS: the waiter is on several
- * lists (sync/select.h). */
+ * that is not over are negative, and have the bit too. COIR__WAITING_LISTS: the waiter is on
+ * several lists (sync/select.h). */
 enum { COIR__WAITING = -1, COIR__WAITING_LISTS = -2, COIR__CLAIMED = 1 << 30 };
 
 struct coir__waiter {

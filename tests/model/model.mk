@@ -33,8 +33,8 @@ $(BUILD)/model/out/%.o: %
 	$(say) cc $<
 	$(q)$(MODEL_CC) $(model_flags) -c -o $@ $<
 
-# Part of `make test` where gcc is the host's: the quick cases.
-model_test   = $(if $(variant)$(cross),,$(if $(shell command -v $(MODEL_CC)),$(BUILD)/model/model))
+# MODEL=1: part of `make test` too, the quick cases.
+model_test   = $(if $(MODEL),$(BUILD)/model/model)
 
 .PHONY: model
 model: $(BUILD)/model/model ## all orders of steps of a few threads: the larger cases

@@ -45,6 +45,7 @@ static void scatter(void *arg)
     struct place *p = arg;
     coir_attr attr = { .flags = p->flags };
     coir_fiber *fibers[FIBERS];
+    kit_nobody_steals();
     for (int i = 0; i < FIBERS; i++)
         fibers[i] = coir_spawn_with(&attr, wander, p);
     for (int i = 0; i < FIBERS; i++)
