@@ -4,7 +4,7 @@
  *
  * Method: detached fibers use an object until the drain cancels them; threads, which know nothing
  * of the end, use the same one all the time. */
-#include "crowd.h"
+#include "ways.h"
 
 struct storm {
     coir_mutex mutex;
@@ -12,6 +12,7 @@ struct storm {
     coir_rwlock rwlock;
     coir_sem sem;
     coir_waitgroup wg;
+    coir_chan *chan, *other;
     _Atomic bool over;
     _Atomic int fibers, nth;
     void (*use)(struct storm *);
@@ -90,6 +91,29 @@ static void poke_waitgroup(struct storm *s)
     coir_waitgroup_done(&s->wg);
 }
 
+static void use_chan(struct storm *s)
+{
+    if (s->nth++ % 2)
+        crowd_ignore(coir_chan_send(s->chan, NULL));
+    else
+        crowd_ignore(coir_chan_recv(s->chan, NULL));
+}
+
+static void use_select(struct storm *s)
+{
+    coir_case cases[] = { COIR_CASE_RECV(s->chan, NULL), COIR_CASE_SEND(s->other, NULL) };
+    crowd_ignore(coir_select(cases, 2, COIR_NEVER));
+}
+
+static void poke_chans(struct storm *s)
+{
+    coir_case cases[] = { COIR_CASE_SEND(s->chan, NULL), COIR_CASE_RECV(s->other, NULL) };
+    crowd_ignore(coir_chan_trysend(s->chan, NULL));
+    crowd_ignore(coir_chan_tryrecv(s->chan, NULL));
+    crowd_ignore(coir_select(cases, 2, 0));
+    crowd_ignore(coir_chan_tryrecv(s->other, NULL));
+}
+
 static void *use(void *arg)
 {
     struct storm *s = arg;
@@ -120,6 +144,8 @@ static void storm(void (*use)(struct storm *), void (*poke_it)(struct storm *))
 {
     static const struct storm zero;
     struct storm s = { .use = use, .poke = poke_it };
+    s.chan = coir_chan_new(0, 0);
+    s.other = coir_chan_new(0, 0);
     pthread_t threads[CROWD_THREADS];
     for (int i = 0; i < CROWD_THREADS; i++)
         pthread_create(&threads[i], NULL, poke, &s);
@@ -136,6 +162,9 @@ static void storm(void (*use)(struct storm *), void (*poke_it)(struct storm *))
     assert_memory_equal(&s.rwlock, &zero.rwlock, sizeof zero.rwlock);
     assert_memory_equal(&s.wg, &zero.wg, sizeof zero.wg);
     assert_int_equal(s.sem.opaque[1], 0);
+    assert_true(way_is_at_rest(s.chan) && way_is_at_rest(s.other));
+    coir_chan_free(s.chan);
+    coir_chan_free(s.other);
 }
 
 static void threads_may_unlock_a_mutex_while_the_runtime_ends(void **state)
@@ -168,6 +197,18 @@ static void threads_may_be_done_while_the_runtime_ends(void **state)
     storm(use_waitgroup, poke_waitgroup);
 }
 
+static void threads_may_send_and_receive_while_the_runtime_ends(void **state)
+{
+    (void)state;
+    storm(use_chan, poke_chans);
+}
+
+static void threads_may_serve_a_select_while_the_runtime_ends(void **state)
+{
+    (void)state;
+    storm(use_select, poke_chans);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -176,6 +217,8 @@ int main(void)
         cmocka_unit_test(threads_may_unlock_a_rwlock_while_the_runtime_ends),
         cmocka_unit_test(threads_may_post_while_the_runtime_ends),
         cmocka_unit_test(threads_may_be_done_while_the_runtime_ends),
+        cmocka_unit_test(threads_may_send_and_receive_while_the_runtime_ends),
+        cmocka_unit_test(threads_may_serve_a_select_while_the_runtime_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
