@@ -110,12 +110,11 @@ static inline __attribute__((always_inline)) void
 coir__waiter_park(struct coir__waiter *w, struct coir__worker *self, enum coir__why why,
                   void (*after)(void *), void *arg)
 {
-    struct coir__fiber *f = w->fiber;
     w->since = self->stamp;
     coir__count(&self->counters.parks, 1);
-    coir__fiber_more(f)->wait = w;
+    coir__fiber_more(w->fiber)->wait = w;
     coir__park(why, after, arg);
-    coir__fiber_more(f)->wait = NULL;
+    coir__fiber_more(w->fiber)->wait = NULL;
 }
 
 /* Wait until somebody claims w, deadline_ns comes or the caller is cancelled. after(arg) runs once

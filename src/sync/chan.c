@@ -75,14 +75,14 @@ int coir__chan_recv_locked(struct coir__chan *c, void *elem)
     return 0;
 }
 
-int coir__chan_wait_failed(struct coir__chan_wait *w, struct coir__wait_entry **list)
+int coir__chan_wait_failed(struct coir__chan_wait *w)
 {
     struct coir__chan *c = (struct coir__chan *)w->waiter.on;
     int outcome = atomic_load_explicit(&w->waiter.word, memory_order_relaxed);
     if (!outcome)
         return -EPIPE;
     coir__bias_lock(&c->bias);
-    coir__wait_list_remove(list, &w->entry.entry);
+    coir__wait_list_remove(w->list, &w->entry.entry);
     coir__bias_unlock(&c->bias);
     return -outcome;
 }
@@ -99,7 +99,7 @@ int coir__chan_wait(struct coir__chan *c, struct coir__wait_entry **list, void *
     struct coir__fiber *f = coir__fiber_self();
     coir__chan_wait_begin(&me, c, f, list, elem);
     int outcome = coir__waiter_wait(&me.waiter, why, coir__fiber_deadline(f), unlock, c);
-    return outcome || me.entry.closed ? coir__chan_wait_failed(&me, list) : 0;
+    return outcome || me.entry.closed ? coir__chan_wait_failed(&me) : 0;
 }
 
 /* Claim all who wait in list; they learn that it is closed. */

@@ -29,6 +29,7 @@ struct coir__chan_entry {
 struct coir__chan_wait {
     struct coir__waiter waiter;
     struct coir__chan_entry entry;
+    struct coir__wait_entry **list;
 };
 
 struct coir__chan {
@@ -235,11 +236,12 @@ coir__chan_wait_begin(struct coir__chan_wait *w, struct coir__chan *c, struct co
     w->entry.elem = elem;
     w->entry.closed = false;
     w->entry.alone = f;
+    w->list = list;
     coir__wait_list_push(list, &w->entry.entry);
 }
 
 /* A wait that is over, but got nothing: -errno. */
-COIR_HIDDEN int coir__chan_wait_failed(struct coir__chan_wait *w, struct coir__wait_entry **list);
+COIR_HIDDEN int coir__chan_wait_failed(struct coir__chan_wait *w);
 
 /* Wait in one of c's lists; c is locked. 0, or -errno. */
 COIR_HIDDEN int coir__chan_wait(struct coir__chan *c, struct coir__wait_entry **list, void *elem,
@@ -259,7 +261,7 @@ coir__chan_wait_here(struct coir__worker *w, struct coir__chan *c, struct coir__
     int outcome = atomic_load_explicit(&me.waiter.word, memory_order_acquire);
     if (__builtin_expect(!outcome && !me.entry.closed, 1))
         return 0;
-    return coir__chan_wait_failed(&me, list);
+    return coir__chan_wait_failed(&me);
 }
 
 #endif
