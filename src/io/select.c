@@ -92,7 +92,7 @@ static void leave_all(struct coir__select_beside *beside)
         if (op->stop_error == EBADF || coir__fd_generation(op->fd) != op->generation)
             set_closed(f, i);
         else if (op->res < 0 && op->res != -ECANCELED && op->res != -EINTR)
-            f->err = op->res;
+            f->err = (int32_t)coir__start_error(op->res);
     }
 }
 
