@@ -67,8 +67,10 @@ static void see_wait(struct coir__sight *sight, const struct coir__waiter *wait,
     sight->waiter = wait;
     sight->since = wait->since;
     sight->on = wait->on;
+    bool has_timed_form = sight->why == COIR__WHY_MUTEX || sight->why == COIR__WHY_RWLOCK_READ ||
+                          sight->why == COIR__WHY_RWLOCK_WRITE;
     sight->bounded = wait->stop != coir__waiter_go_on &&
-                     (sight->why == COIR__WHY_MUTEX || sight->fiber->deadline_ns != COIR__NEVER);
+                     (has_timed_form || sight->fiber->deadline_ns != COIR__NEVER);
     sight->woken = atomic_load_explicit(&wait->word, memory_order_acquire) >= 0;
     switch ((enum coir__why)sight->why) {
     case COIR__WHY_IO:

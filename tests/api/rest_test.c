@@ -103,6 +103,24 @@ static void two_fibers_in_a_deadlock_are_named_once_when_all_is_at_rest(void **s
     }
 }
 
+static int hang_with_helpers(void *workers)
+{
+    setenv("COIR_DUMP_SIGNAL", "QUIT", 1);
+    setenv("COIR_WATCHDOG", "100", 1);
+    return hang(workers);
+}
+
+static void the_librarys_own_threads_do_not_count(void **state)
+{
+    (void)state;
+    if (TEST_TSAN)
+        skip();
+    int status = test_child(hang_with_helpers, (void *)(uintptr_t)&test_workers[1], text,
+                            sizeof text);
+    assert_int_equal(WEXITSTATUS(status), 7);
+    assert_int_equal(times_said(said), 1);
+}
+
 /* The same, and others beside it that are not at rest: then a dump names it. */
 static void *dump_it(void *arg)
 {
@@ -304,6 +322,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(two_fibers_in_a_deadlock_are_named_once_when_all_is_at_rest),
+        cmocka_unit_test(the_librarys_own_threads_do_not_count),
         cmocka_unit_test(a_deadlock_is_named_in_any_dump),
         cmocka_unit_test(nothing_is_said_while_something_could_wake_them),
         cmocka_unit_test(it_is_said_when_the_last_thread_has_gone_a_second_ago),

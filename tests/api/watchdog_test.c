@@ -133,6 +133,30 @@ static void nobody_is_named_who_parks_in_time(void **state)
     }
 }
 
+/* The whole process stops meanwhile; somebody has to let it go on. */
+static void *is_stopped(void *arg)
+{
+    pid_t me = getpid(), other = fork();
+    if (other == 0) {
+        usleep(700 * 1000);
+        kill(me, SIGCONT);
+        _exit(0);
+    }
+    raise(SIGSTOP);
+    waitpid(other, NULL, 0);
+    return arg;
+}
+
+static void time_in_which_its_thread_could_not_run_does_not_count(void **state)
+{
+    const struct offence o = { "300", 1, is_stopped, 100, waits };
+    (void)state;
+    if (TEST_TSAN)
+        skip();
+    check(&o);
+    assert_string_equal(text, "");
+}
+
 static long switches_of(const char *tid)
 {
     char path[64], line[128];
@@ -207,6 +231,7 @@ int main(void)
         cmocka_unit_test(who_computes_for_too_long_is_named_with_its_backtrace),
         cmocka_unit_test(so_is_who_blocks_its_worker_in_a_system_call),
         cmocka_unit_test(nobody_is_named_who_parks_in_time),
+        cmocka_unit_test(time_in_which_its_thread_could_not_run_does_not_count),
         cmocka_unit_test(it_sleeps_while_all_workers_sleep),
         cmocka_unit_test(wrong_values_are_reported_and_ignored),
     };
