@@ -106,7 +106,7 @@ static void *awaits(void *arg)
 static void do_once(void)
 {
     if (coir_sem_wait(&now->once_sem) < 0)
-        abort();
+        return; /* cancelled */
 }
 
 static coir_once_flag flag;
