@@ -41,7 +41,8 @@ free_core  = $(if $(filter x86_64,$(ARCH)),$(if $(variant),,$(BUILD)/freestandin
 run-tests: all $(wanted) $(free_core) $(model_test)
 	@TEST_SCALE=$(TEST_SCALE) BUILD=$(BUILD) CC=$(CC) CXX=$(CXX) SAN="$(SAN)" \
 	    tools/run_tests.py $(RUN) \
-	    $(wanted) $(model_test) $(if $(free_core),"tests/freestanding.py $(free_core)") \
+	    $(wanted) $(if $(free_core),"tests/freestanding.py $(free_core)") \
+	    $(if $(model_test),$(model_test) "$(call model_mutants)") \
 	    $(if $(RUN)$(ONLY),,tests/samples/run.py) $(if $(SAN)$(RUN)$(ONLY),,tests/headers.sh)
 
 # The core as the drop-in will build it: no libc, no thread-locals, no vector registers.

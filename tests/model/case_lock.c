@@ -192,54 +192,23 @@ static void record_again_three(void)
     model_owe(1);
 }
 
-const struct model_case case_bias_two = {
-    .name = "bias, 2 threads",
-    .what = "home locks twice, another thread once",
-    .setup = bias_two,
-    .flags = MODEL_BARRIERS,
-};
-const struct model_case case_bias_three = {
-    .name = "bias, 3 threads",
-    .what = "home, another worker and a plain thread lock once",
-    .setup = bias_three,
-    .flags = MODEL_BARRIERS,
-    .larger = MODEL_IN_ORDER | MODEL_BUFFERS,
-};
-const struct model_case case_bias_revoked = {
-    .name = "bias, revoked",
-    .what = "home locks twice, another thread revokes, then locks",
-    .setup = bias_revoked,
-    .flags = MODEL_BARRIERS,
-};
-const struct model_case case_bias_gone = {
-    .name = "bias, freed by the last",
-    .what = "home and another thread lock once, the last frees it",
-    .setup = bias_gone,
-    .flags = MODEL_BARRIERS,
-};
-const struct model_case case_record_two = {
-    .name = "record's lock, 2 threads",
-    .what = "home locks twice, another thread once",
-    .setup = record_two,
-    .flags = MODEL_BARRIERS,
-};
-const struct model_case case_record_three = {
-    .name = "record's lock, 3 threads",
-    .what = "home, another worker and a plain thread lock once",
-    .setup = record_three,
-    .flags = MODEL_BARRIERS,
-    .larger = MODEL_BUFFERS,
-};
-const struct model_case case_record_again = {
-    .name = "record's lock, used again",
-    .what = "home frees the record and locks its next fiber; one with a stale handle",
-    .setup = record_again,
-    .flags = MODEL_BARRIERS,
-};
-const struct model_case case_record_again_three = {
-    .name = "record's lock, used again, 3 threads",
-    .what = "the same, two with a stale handle",
-    .setup = record_again_three,
-    .flags = MODEL_BARRIERS,
-    .larger = MODEL_BUFFERS,
+const struct model_case cases_lock[] = {
+    { "bias, 2 threads", "home locks twice, another thread once", bias_two, NULL, MODEL_BARRIERS,
+      0 },
+    { "bias, 3 threads", "home, another worker and a plain thread lock once", bias_three, NULL,
+      MODEL_BARRIERS, MODEL_ALWAYS },
+    { "bias, revoked", "home locks twice, another thread revokes, then locks", bias_revoked, NULL,
+      MODEL_BARRIERS, 0 },
+    { "bias, freed by the last", "home and another thread lock once, the last frees it", bias_gone,
+      NULL, MODEL_BARRIERS, 0 },
+    { "record's lock, 2 threads", "home locks twice, another thread once", record_two, NULL,
+      MODEL_BARRIERS, 0 },
+    { "record's lock, 3 threads", "home, another worker and a plain thread lock once", record_three,
+      NULL, MODEL_BARRIERS, MODEL_BUFFERS },
+    { "record's lock, used again",
+      "home frees the record and locks its next fiber; one with a stale handle", record_again, NULL,
+      MODEL_BARRIERS, 0 },
+    { "record's lock, used again, 3 threads", "the same, two with a stale handle",
+      record_again_three, NULL, MODEL_BARRIERS, MODEL_BUFFERS },
+    { 0 },
 };

@@ -205,66 +205,20 @@ static void fiber_times_out(void)
     model_owe(2);
 }
 
-const struct model_case case_mutex_once = {
-    .name = "mutex, 2 threads",
-    .what = "each locks once",
-    .setup = two_threads,
-    .check = is_free,
-};
-const struct model_case case_mutex_twice = {
-    .name = "mutex, 2 threads, twice",
-    .what = "each locks twice",
-    .setup = two_threads_twice,
-    .check = is_free,
-    .larger = MODEL_IN_ORDER | MODEL_BUFFERS,
-};
-const struct model_case case_mutex_three = {
-    .name = "mutex, 3 threads",
-    .what = "each locks once",
-    .setup = three_threads,
-    .check = is_free,
-    .larger = MODEL_IN_ORDER | MODEL_BUFFERS,
-};
-const struct model_case case_mutex_fibers = {
-    .name = "mutex, 2 fibers",
-    .what = "on two workers, each locks once",
-    .setup = two_fibers,
-    .check = is_free,
-};
-const struct model_case case_mutex_mixed = {
-    .name = "mutex, a fiber and a thread",
-    .what = "each locks once",
-    .setup = fiber_and_thread,
-    .check = is_free,
-};
-const struct model_case case_mutex_three_fibers = {
-    .name = "mutex, 3 fibers",
-    .what = "on two workers, each locks once",
-    .setup = three_fibers,
-    .check = is_free,
-};
-const struct model_case case_mutex_gone = {
-    .name = "mutex, freed by the last",
-    .what = "2 threads lock, the last frees it",
-    .setup = freed_by_the_last,
-};
-const struct model_case case_mutex_order = {
-    .name = "mutex, order",
-    .what = "2 threads wait until a third unlocks",
-    .setup = first_come_first_served,
-    .check = is_free,
-};
-const struct model_case case_mutex_deadline = {
-    .name = "mutex, a thread's deadline",
-    .what = "a thread locks, one with a deadline, time passes",
-    .setup = thread_times_out,
-    .check = is_free,
-    .flags = MODEL_CLOCK,
-};
-const struct model_case case_mutex_fiber_deadline = {
-    .name = "mutex, a fiber's deadline",
-    .what = "a thread locks, a fiber with a deadline, time passes",
-    .setup = fiber_times_out,
-    .check = is_free,
-    .flags = MODEL_CLOCK,
+const struct model_case cases_mutex[] = {
+    { "mutex, 2 threads", "each locks once", two_threads, is_free, 0, 0 },
+    { "mutex, 2 threads, twice", "each locks twice", two_threads_twice, is_free, 0, MODEL_ALWAYS },
+    { "mutex, 3 threads", "each locks once", three_threads, is_free, 0, MODEL_ALWAYS },
+    { "mutex, 2 fibers", "on two workers, each locks once", two_fibers, is_free, 0, 0 },
+    { "mutex, a fiber and a thread", "each locks once", fiber_and_thread, is_free, 0, 0 },
+    { "mutex, 3 fibers", "on two workers, each locks once", three_fibers, is_free, 0, 0 },
+    { "mutex, freed by the last", "2 threads lock, the last frees it", freed_by_the_last, NULL, 0,
+      0 },
+    { "mutex, order", "2 threads wait until a third unlocks", first_come_first_served, is_free, 0,
+      0 },
+    { "mutex, a thread's deadline", "a thread locks, one with a deadline, time passes",
+      thread_times_out, is_free, MODEL_CLOCK, 0 },
+    { "mutex, a fiber's deadline", "a thread locks, a fiber with a deadline, time passes",
+      fiber_times_out, is_free, MODEL_CLOCK, 0 },
+    { 0 },
 };

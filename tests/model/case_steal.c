@@ -147,29 +147,14 @@ static void whole_workers(void)
     model_owe(2);
 }
 
-const struct model_case case_steal_pops = {
-    .name = "steal, pops",
-    .what = "the owner pops 2 fresh fibers, a thief comes",
-    .setup = pops_and_thief,
-    .flags = MODEL_BARRIERS,
-};
-const struct model_case case_steal_pushes = {
-    .name = "steal, pushes",
-    .what = "the owner pushes to 1 fresh fiber and pops, a thief comes",
-    .setup = pushes_and_thief,
-    .flags = MODEL_BARRIERS,
-};
-const struct model_case case_steal_cancel = {
-    .name = "steal, cancel",
-    .what = "the owner pops 2 fresh fibers, a thief comes, one is cancelled",
-    .setup = cancelled_and_stolen,
-    .check = mail_is_at_home,
-    .flags = MODEL_BARRIERS,
-    .larger = MODEL_IN_ORDER | MODEL_BUFFERS,
-};
-const struct model_case case_steal_whole = {
-    .name = "steal, whole workers",
-    .what = "a fiber spawns one and spins until it has run",
-    .setup = whole_workers,
-    .flags = MODEL_BARRIERS | MODEL_CLOCK,
+const struct model_case cases_steal[] = {
+    { "steal, pops", "the owner pops 2 fresh fibers, a thief comes", pops_and_thief, NULL,
+      MODEL_BARRIERS, 0 },
+    { "steal, pushes", "the owner pushes to 1 fresh fiber and pops, a thief comes",
+      pushes_and_thief, NULL, MODEL_BARRIERS, 0 },
+    { "steal, cancel", "the owner pops 2 fresh fibers, a thief comes, one is cancelled",
+      cancelled_and_stolen, mail_is_at_home, MODEL_BARRIERS, MODEL_ALWAYS },
+    { "steal, whole workers", "a fiber spawns one and spins until it has run", whole_workers, NULL,
+      MODEL_BARRIERS | MODEL_CLOCK, 0 },
+    { 0 },
 };

@@ -2,28 +2,9 @@
  * SPDX-License-Identifier: MIT */
 #include "cases.h"
 
-#define CASES(X)                                                                                   \
-    X(mutex_once)                                                                                  \
-    X(mutex_twice)                                                                                 \
-    X(mutex_three)                                                                                 \
-    X(mutex_gone)                                                                                  \
-    X(mutex_order)                                                                                 \
-    X(mutex_deadline)                                                                              \
-    X(mutex_mixed)                                                                                 \
-    X(mutex_fibers)                                                                                \
-    X(mutex_fiber_deadline)                                                                        \
-    X(mutex_three_fibers)                                                                          \
-    X(bias_two)                                                                                    \
-    X(bias_three)                                                                                  \
-    X(bias_revoked)                                                                                \
-    X(bias_gone)                                                                                   \
-    X(record_two)                                                                                  \
-    X(record_three)                                                                                \
-    X(record_again)                                                                                \
-    X(record_again_three) X(steal_pops) X(steal_pushes) X(steal_cancel) X(steal_whole)
+extern const struct model_case cases_mutex[], cases_lock[], cases_fiber[], cases_sync[],
+    cases_steal[];
 
-#define DECLARE(name) extern const struct model_case case_##name;
-CASES(DECLARE)
-
-#define POINT(name) &case_##name,
-const struct model_case *const cases[] = { CASES(POINT) 0 };
+const struct model_case *const cases[] = {
+    cases_mutex, cases_lock, cases_fiber, cases_sync, cases_steal, 0,
+};

@@ -5,6 +5,7 @@
 
 #include "model.h"
 
-extern const struct model_case *const cases[]; /* NULL at its end */
+/* A list for each file, that ends with a case without a name; NULL after the last. */
+extern const struct model_case *const cases[];
 
 #endif

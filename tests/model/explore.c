@@ -47,12 +47,18 @@ static int buffer_of(int proc)
     return proc < THREADS ? proc + THREADS : proc - THREADS;
 }
 
+/* Reads do, and so do steps of a counter that nobody looks at meanwhile. */
+static bool commute(enum how_accessed a, enum how_accessed b)
+{
+    return a == b && a != WRITES;
+}
+
 static bool accesses_meet(const struct step *a, const struct step *b)
 {
     for (unsigned i = 0; i < a->accesses_len; i++)
         for (unsigned k = 0; k < b->accesses_len; k++)
             if (a->accesses[i].place == b->accesses[k].place &&
-                (a->accesses[i].write || b->accesses[k].write))
+                !commute(a->accesses[i].how, b->accesses[k].how))
                 return true;
     return false;
 }
@@ -101,14 +107,23 @@ static void want_before(tick at, int p, const struct step *step, const struct or
         c->wanted |= p_first ? 1u << p : first & -first;
 }
 
+/* The last step of q that such an access depends on; 0: none. */
+static tick last_dependent(const struct access *a, int q)
+{
+    tick last = a->place->last_write[q];
+    if (a->how != READS && last < a->place->last_read[q])
+        last = a->place->last_read[q];
+    if (a->how != COUNTS && last < a->place->last_count[q])
+        last = a->place->last_count[q];
+    return last;
+}
+
 /* Each one's last step that depends on this access of p and did not have to come before. */
 static void note_reversal(int p, const struct step *step, const struct access *a,
                           const struct order *order)
 {
     for (int q = 0; q < PROCS; q++) {
-        tick at = a->place->last_write[q];
-        if (a->write && at < a->place->last_read[q])
-            at = a->place->last_read[q];
+        tick at = last_dependent(a, q);
         if (q != p && q != buffer_of(p) && at > order->of[q])
             want_before(at, p, step, order);
     }
@@ -123,12 +138,9 @@ static void note_reversals(int p, const struct step *step)
 static void join_dependent(struct order *order, const struct access *a, int p)
 {
     for (int q = 0; q < PROCS; q++) {
-        if (q == p || q == buffer_of(p))
-            continue;
-        if (a->place->last_write[q])
-            join(order, &ex.choices[a->place->last_write[q] - 1].order);
-        if (a->write && a->place->last_read[q])
-            join(order, &ex.choices[a->place->last_read[q] - 1].order);
+        tick at = last_dependent(a, q);
+        if (at && q != p && q != buffer_of(p))
+            join(order, &ex.choices[at - 1].order);
     }
 }
 
@@ -158,7 +170,10 @@ static void take(int p, const struct step *step)
     order.of[p] = now;
     for (unsigned i = 0; i < step->accesses_len; i++) {
         struct place *place = step->accesses[i].place;
-        (step->accesses[i].write ? place->last_write : place->last_read)[p] = now;
+        enum how_accessed how = step->accesses[i].how;
+        (how == WRITES   ? place->last_write
+         : how == COUNTS ? place->last_count
+                         : place->last_read)[p] = now;
     }
     machine.orders[p] = order;
     c->order = order;
@@ -173,7 +188,7 @@ void explore_buffered(void)
     struct place *buffer = place_in_kernel(&machine.threads[p]);
     if (!(machine.test->flags & MODEL_BARRIERS) || !now || buffer->last_write[p] == now)
         return;
-    struct access a = { buffer, true };
+    struct access a = { buffer, WRITES };
     struct choice *c = &ex.choices[now - 1];
     struct step step = { .kind = c->step.kind, .accesses_len = 1, .accesses = { a } };
     if (ex.how == EXPLORE_ALL)

@@ -55,7 +55,7 @@ static struct step step_of(enum kind kind, struct place *place, bool drained, ui
     return (struct step){ .kind = kind,
                           .drained = drained && machine.buffers,
                           .accesses_len = 1,
-                          .accesses = { { place, kind != STEP_READ } },
+                          .accesses = { { place, kind == STEP_READ ? READS : WRITES } },
                           .code = code };
 }
 
@@ -80,7 +80,7 @@ static uint64_t load(const volatile void *address, unsigned bytes, int order, ui
     struct place *place = place_of(from);
     take(STEP_READ, place, false, code);
     memory_access(from, bytes, ATOMIC_READ, code);
-    machine_note_read(place);
+    machine_note_read(place, true);
     const struct store *own = machine_forwarded(from);
     if (own)
         return own->value;
@@ -118,6 +118,16 @@ static uint64_t set(uint64_t old, uint64_t by)
     return by;
 }
 
+static uint64_t add(uint64_t old, uint64_t by)
+{
+    return old + by;
+}
+
+static uint64_t subtract(uint64_t old, uint64_t by)
+{
+    return old - by;
+}
+
 static uint64_t modify(volatile void *address, unsigned bytes, change *how, uint64_t by, int order,
                        uintptr_t code)
 {
@@ -134,6 +144,10 @@ static uint64_t modify(volatile void *address, unsigned bytes, change *how, uint
         step.expected = by;
         step.bytes = (uint8_t)bytes;
         step.unequal = true;
+    }
+    if (place->is_counter && (how == add || how == subtract)) {
+        step.accesses[0].how = COUNTS;
+        order = RELAXED;
     }
     machine_take(&step);
     memory_access(to, bytes, ATOMIC_WRITE, code);
@@ -172,18 +186,8 @@ static uint64_t compare_exchange(volatile void *address, unsigned bytes, uint64_
         place_write(place, to, bytes, value);
     }
     if (machine.running)
-        machine_note_read(place);
+        machine_note_read(place, false);
     return old;
-}
-
-static uint64_t add(uint64_t old, uint64_t by)
-{
-    return old + by;
-}
-
-static uint64_t subtract(uint64_t old, uint64_t by)
-{
-    return old - by;
 }
 
 static uint64_t with(uint64_t old, uint64_t by)

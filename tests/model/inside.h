@@ -43,7 +43,8 @@ struct place {
     uintptr_t key;
     uint32_t execution;
     uint32_t version; /* counts its changes */
-    tick last_write[PROCS], last_read[PROCS];
+    bool is_counter;  /* model_counter */
+    tick last_write[PROCS], last_read[PROCS], last_count[PROCS];
     struct seen released; /* what who acquires it has seen then */
 };
 
@@ -60,9 +61,11 @@ enum kind {
     STEP_DRAIN,
 };
 
+enum how_accessed { READS, COUNTS, WRITES };
+
 struct access {
     struct place *place;
-    bool write;
+    enum how_accessed how;
 };
 
 /* What a thread is about to do. */
@@ -170,8 +173,9 @@ void machine_buffer(struct place *place, void *to, unsigned bytes, uint64_t valu
                     const struct seen *released, uintptr_t code);
 /* The newest store to `from` in the current thread's own buffer. */
 const struct store *machine_forwarded(const void *from);
-/* The current thread has read it. */
-void machine_note_read(struct place *place);
+/* The current thread has read it. again: what it has read there before does not count any more,
+ * unlike with a compare-and-exchange that failed because of a change since. */
+void machine_note_read(struct place *place, bool again);
 struct place *place_of(const void *object);
 /* The kernel's own: a second place for an address. */
 struct place *place_in_kernel(const void *object);

@@ -18,7 +18,8 @@ _Atomic uint32_t coir__knockers;
 
 static struct coir__fiber slab[2 * COIR__RECORD_SLAB_BYTES / 2 / sizeof(struct coir__fiber)]
     __attribute__((aligned(COIR__CACHE_LINE)));
-static unsigned records_len, stacks_len;
+static unsigned stacks_len;
+unsigned kit_records_len, kit_records_freed_outside;
 
 static const char *const worker_names[] = { "worker 0", "worker 1", "worker 2" };
 static const char *const record_names[] = { "fiber 0", "fiber 1", "fiber 2", "fiber 3",
@@ -61,6 +62,13 @@ void kit_begin(unsigned n, unsigned loops)
     coir__lock_init();
     kit_rt.config = (struct coir__config){ .engine = &kit_engine, .workers = n };
     kit_rt.workers = kit_workers;
+    model_counter(&coir__knockers);
+    model_counter(&kit_rt.visitors);
+    model_counter(&kit_rt.joining);
+    for (unsigned i = 0; i < n; i++) {
+        model_counter(&kit_workers[i].kickers);
+        model_counter(&kit_workers[i].fresh.coming);
+    }
     kit_rt.rest = COIR__REST_TOLD; /* so that nobody looks for it */
     for (unsigned i = 0; i < n; i++)
         begin_worker(&kit_workers[i], i);
@@ -70,8 +78,8 @@ void kit_begin(unsigned n, unsigned loops)
 
 struct coir__fiber *kit_fresh(unsigned i, void *(*fn)(void *), void *arg)
 {
-    struct coir__fiber *f = &slab[records_len];
-    model_name(f, sizeof *f, record_names[records_len++]);
+    struct coir__fiber *f = &slab[kit_records_len];
+    model_name(f, sizeof *f, record_names[kit_records_len++]);
     f->ident = 1;
     f->home = &kit_workers[i];
     f->fn = fn;
@@ -136,8 +144,8 @@ int64_t coir__stack_trim(struct coir__worker *w, int64_t now_ns)
 
 bool coir__record_reload(struct coir__worker *w)
 {
-    struct coir__fiber *f = &slab[records_len];
-    model_name(f, sizeof *f, record_names[records_len++]);
+    struct coir__fiber *f = &slab[kit_records_len];
+    model_name(f, sizeof *f, record_names[kit_records_len++]);
     f->ident = 1;
     w->records = f;
     w->records_len = 1;
@@ -159,6 +167,7 @@ struct coir__fiber *coir__record_alloc_outside(void)
 void coir__record_free_outside(struct coir__fiber *f)
 {
     coir__record_expire(f);
+    kit_records_freed_outside++;
 }
 
 bool coir__runtime_quiet(struct coir__runtime *rt, bool detached_too)

@@ -15,6 +15,9 @@ extern const struct coir__engine kit_engine;
 extern int64_t kit_thread_deadline_ns; /* of plain threads */
 extern bool kit_told_rest;             /* the sources have said that nothing will ever happen */
 
+/* Records that were ever used, and those of them that were given back by no worker. */
+extern unsigned kit_records_len, kit_records_freed_outside;
+
 /* n workers, and a thread of the model for each of the first `loops`, which runs its loop. */
 void kit_begin(unsigned n, unsigned loops);
 

@@ -17,12 +17,32 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { PLACES = 1 << 12 };
+enum { PLACES = 1 << 12, COUNTERS_MAX = 32 };
 
 struct machine machine;
 static struct place places[PLACES];
 static enum result result;
 static void *nowhere;
+
+static uintptr_t counters[COUNTERS_MAX];
+static unsigned counters_len;
+
+static bool is_counter(uintptr_t key)
+{
+    for (unsigned i = 0; i < counters_len; i++)
+        if (counters[i] == key)
+            return true;
+    return false;
+}
+
+void model_counter(const volatile void *counter)
+{
+    if (is_counter((uintptr_t)counter))
+        return;
+    if (counters_len == COUNTERS_MAX)
+        model_fail("more counters than there is room for");
+    counters[counters_len++] = (uintptr_t)counter;
+}
 
 struct place *place_of(const void *object)
 {
@@ -30,7 +50,9 @@ struct place *place_of(const void *object)
     for (uint32_t i = (uint32_t)(key * 0x9e3779b97f4a7c15u >> 40);; i++) {
         struct place *p = &places[i % PLACES];
         if (p->execution != machine.execution) {
-            *p = (struct place){ .key = key, .execution = machine.execution };
+            *p = (struct place){ .key = key,
+                                 .execution = machine.execution,
+                                 .is_counter = is_counter(key) };
             return p;
         }
         if (p->key == key)
@@ -104,14 +126,14 @@ const struct step *machine_step_of(int proc, struct step *drain)
         return NULL;
     if (proc < THREADS) {
         if (t->step.bytes)
-            t->step.accesses[0].write = writes_now(&t->step);
+            t->step.accesses[0].how = writes_now(&t->step) ? WRITES : READS;
         return t->state == THREAD_READY ? &t->step : NULL;
     }
     if (is_empty(t))
         return NULL;
     struct store *s = &t->buffer[t->first % BUFFER_MAX];
     *drain = (struct step){
-        .kind = STEP_DRAIN, .accesses_len = 1, .accesses = { { s->place, true } }, .code = s->code
+        .kind = STEP_DRAIN, .accesses_len = 1, .accesses = { { s->place, WRITES } }, .code = s->code
     };
     return drain;
 }
@@ -181,7 +203,7 @@ void machine_buffer(struct place *place, void *to, unsigned bytes, uint64_t valu
     t->buffer[(t->last - 1) % BUFFER_MAX].order = machine.orders[machine.current];
 }
 
-void machine_note_read(struct place *place)
+void machine_note_read(struct place *place, bool again)
 {
     struct thread *t = &machine.threads[machine.current];
     unsigned most = machine.test->flags & MODEL_SPINS ? LOOP_READS_MAX : 1;
@@ -192,6 +214,8 @@ void machine_note_read(struct place *place)
         memmove(t->reads, t->reads + 1, (most - 1) * sizeof t->reads[0]);
         i = most - 1;
     }
+    if (i < t->reads_len && t->reads[i].place == place && !again)
+        return;
     t->reads_len = i < t->reads_len ? t->reads_len : i + 1;
     t->reads[i].place = place;
     t->reads[i].version = place->version;

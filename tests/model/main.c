@@ -32,8 +32,8 @@ static bool wanted(const struct model_case *test)
 static bool run(const struct model_case *test, bool buffers)
 {
     enum { SAMPLE = 2000, LARGER = 100 };
-    bool is_larger = test->larger & (buffers ? MODEL_BUFFERS : MODEL_IN_ORDER);
-    bool sample = test->endless || (is_larger && !options.larger);
+    unsigned machine = buffers ? MODEL_BUFFERS : MODEL_IN_ORDER;
+    bool sample = test->endless & machine || (test->larger & machine && !options.larger);
     struct exploration r =
         explore(test, buffers, sample ? EXPLORE_SAMPLE : EXPLORE_ALL,
                 sample ? SAMPLE * (options.larger ? LARGER : 1) : UINT64_MAX, options.seconds);
@@ -68,9 +68,10 @@ int main(int argc, char **argv)
     read_options(argc, argv);
     if (!options.only_len)
         litmus_run(options.larger ? 2000 : 200, &passed, &failed);
-    for (const struct model_case *const *test = cases; *test; test++)
-        for (int buffers = 0; buffers < 2 && wanted(*test); buffers++)
-            ++*(run(*test, buffers) ? &passed : &failed);
+    for (const struct model_case *const *list = cases; *list; list++)
+        for (const struct model_case *test = *list; test->name; test++)
+            for (int buffers = 0; buffers < 2 && wanted(test); buffers++)
+                ++*(run(test, buffers) ? &passed : &failed);
     printf("%.1f s\n", explore_seconds() - start);
     if (options.expect_failure) {
         failed = !failed;

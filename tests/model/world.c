@@ -53,14 +53,14 @@ static struct step call(const char *what, const void *object, uintptr_t code)
     return (struct step){ .kind = STEP_CALL,
                           .drained = machine.buffers,
                           .accesses_len = 1,
-                          .accesses = { { place_in_kernel(object), true } },
+                          .accesses = { { place_in_kernel(object), WRITES } },
                           .what = what,
                           .code = code };
 }
 
-static void also(struct step *step, struct place *place, bool write)
+static void also_reads(struct step *step, struct place *place)
 {
-    step->accesses[step->accesses_len++] = (struct access){ place, write };
+    step->accesses[step->accesses_len++] = (struct access){ place, READS };
 }
 
 #define CODE ((uintptr_t)__builtin_return_address(0))
@@ -69,7 +69,7 @@ static void also(struct step *step, struct place *place, bool write)
 static void watch_clock(struct step *step, int64_t until_ns)
 {
     if (until_ns != COIR__NEVER && machine.test->flags & MODEL_CLOCK)
-        also(step, place_in_kernel(&world.now_ns), false);
+        also_reads(step, place_in_kernel(&world.now_ns));
 }
 
 int64_t model_now(void)
@@ -94,7 +94,7 @@ int64_t coir__host_now(void)
         return ++world.looks[machine.current] * much_ns;
     struct place *clock = place_in_kernel(&world.now_ns);
     struct step step = { .kind = STEP_READ, .what = "now", .code = CODE };
-    also(&step, clock, false);
+    also_reads(&step, clock);
     machine_take(&step);
     machine.threads[machine.current].clock_version = clock->version;
     machine.threads[machine.current].turns = 0;
@@ -153,7 +153,7 @@ static long futex_wait(_Atomic int32_t *word, int32_t value, const struct __kern
 {
     struct sleeper *s = &world.sleepers[machine.current];
     struct step step = call("futex wait", word, code);
-    also(&step, place_of(word), false);
+    also_reads(&step, place_of(word));
     machine_take(&step);
     memory_access(word, 4, ATOMIC_READ, code);
     if (*(int32_t *)word != value)
@@ -197,7 +197,7 @@ static long membarrier(long command, uintptr_t code)
                              .drained = true,
                              .barrier_of = (uint8_t)i,
                              .accesses_len = 1,
-                             .accesses = { { place_in_kernel(&machine.threads[i]), false } },
+                             .accesses = { { place_in_kernel(&machine.threads[i]), READS } },
                              .what = machine.threads[i].name,
                              .code = code };
         if ((int)i != machine.current)
@@ -234,7 +234,7 @@ static void await_change(uintptr_t code)
         .kind = STEP_AWAIT, .ready = has_changed, .arg = t, .what = "a change of", .code = code
     };
     for (unsigned i = 0; i < t->reads_len; i++)
-        also(&step, t->reads[i].place, false);
+        also_reads(&step, t->reads[i].place);
     if (machine.test->flags & MODEL_SPINS)
         watch_clock(&step, 0);
     machine_take(&step);
