@@ -80,7 +80,7 @@ static uint64_t load(const volatile void *address, unsigned bytes, int order, ui
     struct place *place = place_of(from);
     take(STEP_READ, place, false, code);
     memory_access(from, bytes, ATOMIC_READ, code);
-    machine_note_read(place, true);
+    machine_note_read(place);
     const struct store *own = machine_forwarded(from);
     if (own)
         return own->value;
@@ -186,7 +186,7 @@ static uint64_t compare_exchange(volatile void *address, unsigned bytes, uint64_
         place_write(place, to, bytes, value);
     }
     if (machine.running)
-        machine_note_read(place, false);
+        machine_note_read(place);
     return old;
 }
 
@@ -313,6 +313,7 @@ void __tsan_func_entry(void *pc)
 {
     (void)pc;
     memory_function_entry((uintptr_t)__builtin_frame_address(0));
+    me()->reads_len = 0; /* a loop is in one function, with what is inlined there */
 }
 
 void __tsan_func_exit(void)

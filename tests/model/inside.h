@@ -91,7 +91,7 @@ struct store {
     struct place *place;
     void *to;
     uint64_t value;
-    uint8_t bytes;
+    uint8_t bytes; /* 0: void */
     uintptr_t code;
     struct order order;
     struct seen released;
@@ -171,11 +171,15 @@ void machine_take(const struct step *step);
 void machine_stop(enum result result) __attribute__((noreturn));
 void machine_buffer(struct place *place, void *to, unsigned bytes, uint64_t value,
                     const struct seen *released, uintptr_t code);
+/* What the current thread has in its buffer for [from, to) shall not reach memory any more: it has
+ * written there since by a plain store, which needs no buffer, or the frame has gone. It drains all
+ * the same. */
+void machine_void(uintptr_t from, uintptr_t to);
 /* The newest store to `from` in the current thread's own buffer. */
 const struct store *machine_forwarded(const void *from);
-/* The current thread has read it. again: what it has read there before does not count any more,
- * unlike with a compare-and-exchange that failed because of a change since. */
-void machine_note_read(struct place *place, bool again);
+/* The current thread has read it. When it has done so before in this turn of a spin loop, the first
+ * time counts: it may be in the loop because of that. */
+void machine_note_read(struct place *place);
 struct place *place_of(const void *object);
 /* The kernel's own: a second place for an address. */
 struct place *place_in_kernel(const void *object);
@@ -187,6 +191,8 @@ void memory_end(void); /* puts everything back */
 enum access_kind { PLAIN_READ, PLAIN_WRITE, ATOMIC_READ, ATOMIC_WRITE };
 void memory_access(const void *address, size_t bytes, enum access_kind kind, uintptr_t code);
 void memory_will_write(const void *address, size_t bytes);
+/* A store gets there from a buffer. */
+void memory_drained(const void *address, uintptr_t code);
 void memory_function_entry(uintptr_t frame);
 void memory_function_exit(uintptr_t frame);
 /* Stacks: 0 to THREADS - 1 are the threads', the others for fibers. */

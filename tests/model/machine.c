@@ -141,6 +141,9 @@ const struct step *machine_step_of(int proc, struct step *drain)
 static void drain(struct thread *t)
 {
     struct store *s = &t->buffer[t->first++ % BUFFER_MAX];
+    if (!s->bytes)
+        return;
+    memory_drained(s->to, s->code);
     place_write(s->place, s->to, s->bytes, s->value);
     s->place->released = s->released;
 }
@@ -203,7 +206,17 @@ void machine_buffer(struct place *place, void *to, unsigned bytes, uint64_t valu
     t->buffer[(t->last - 1) % BUFFER_MAX].order = machine.orders[machine.current];
 }
 
-void machine_note_read(struct place *place, bool again)
+void machine_void(uintptr_t from, uintptr_t to)
+{
+    struct thread *t = &machine.threads[machine.current];
+    for (unsigned i = t->first; i != t->last; i++) {
+        struct store *s = &t->buffer[i % BUFFER_MAX];
+        if ((uintptr_t)s->to + s->bytes > from && (uintptr_t)s->to < to)
+            s->bytes = 0;
+    }
+}
+
+void machine_note_read(struct place *place)
 {
     struct thread *t = &machine.threads[machine.current];
     unsigned most = machine.test->flags & MODEL_SPINS ? LOOP_READS_MAX : 1;
@@ -214,7 +227,7 @@ void machine_note_read(struct place *place, bool again)
         memmove(t->reads, t->reads + 1, (most - 1) * sizeof t->reads[0]);
         i = most - 1;
     }
-    if (i < t->reads_len && t->reads[i].place == place && !again)
+    if (i < t->reads_len && t->reads[i].place == place)
         return;
     t->reads_len = i < t->reads_len ? t->reads_len : i + 1;
     t->reads[i].place = place;
@@ -225,7 +238,7 @@ const struct store *machine_forwarded(const void *from)
 {
     const struct thread *t = &machine.threads[machine.current];
     for (unsigned i = t->last; i != t->first; i--)
-        if (t->buffer[(i - 1) % BUFFER_MAX].to == from)
+        if (t->buffer[(i - 1) % BUFFER_MAX].to == from && t->buffer[(i - 1) % BUFFER_MAX].bytes)
             return &t->buffer[(i - 1) % BUFFER_MAX];
     return NULL;
 }

@@ -117,6 +117,21 @@ static void fail_access(struct cell *c, const char *what, uintptr_t code)
                (unsigned long)code - 1);
 }
 
+static bool has_returned(uintptr_t address)
+{
+    unsigned at = stack_at(address);
+    if (at == STACKS || address >= (uintptr_t)memory_stack_low(at + 1) - sizeof(struct coir__stack))
+        return false; /* a stack's head is no frame */
+    const struct stack *s = &mem.stacks[at];
+    return !s->depth || address < s->frames[s->depth - 1];
+}
+
+void memory_drained(const void *address, uintptr_t code)
+{
+    if (has_returned((uintptr_t)address))
+        fail_access(cell_of((uintptr_t)address), "a store reaches a frame that has returned", code);
+}
+
 /* The caller's own frames may be overwritten at once; nobody else may know them any more. */
 static void check_stack(struct cell *c, uintptr_t address, uintptr_t code)
 {
@@ -124,9 +139,7 @@ static void check_stack(struct cell *c, uintptr_t address, uintptr_t code)
     if (at == STACKS || at == stack_at((uintptr_t)__builtin_frame_address(0)))
         return;
     struct stack *s = &mem.stacks[at];
-    if (address >= (uintptr_t)memory_stack_low(at + 1) - sizeof(struct coir__stack))
-        return; /* the head */
-    if (!s->depth || address < s->frames[s->depth - 1])
+    if (has_returned(address))
         fail_access(c, "an access to a frame that has returned", code);
     if (!c->foreign) {
         c->foreign = true;
@@ -173,6 +186,8 @@ void memory_access(const void *address, size_t bytes, enum access_kind kind, uin
         memory_will_write(address, bytes);
     if (!machine.running)
         return;
+    if (kind == PLAIN_WRITE)
+        machine_void(at, end);
     while (at < end) {
         uintptr_t next = (at | (CELL_BYTES - 1)) + 1, to = end < next ? end : next;
         unsigned mask = ((1u << (to - at)) - 1) << (at % CELL_BYTES);
@@ -237,6 +252,8 @@ void memory_function_exit(uintptr_t frame)
         c->foreign = false;
     }
     s->foreign_len = left;
+    if (machine.running)
+        machine_void((uintptr_t)memory_stack_low(at), low);
 }
 
 enum { NAMES_MAX = 64 };
