@@ -22,13 +22,6 @@ static bool releases(int order)
     return order >= RELEASE;
 }
 
-static void join(struct seen *to, const struct seen *from)
-{
-    for (int i = 0; i < THREADS; i++)
-        if (to->of[i] < from->of[i])
-            to->of[i] = from->of[i];
-}
-
 static struct thread *me(void)
 {
     return &machine.threads[machine.current];
@@ -36,9 +29,9 @@ static struct thread *me(void)
 
 static void acquire(const struct seen *released, int order)
 {
-    join(&me()->to_acquire, released);
+    seen_join(&me()->to_acquire, released);
     if (acquires(order))
-        join(&me()->seen, released);
+        seen_join(&me()->seen, released);
 }
 
 /* What a store of that order hands on. What the thread does from now on is not in it. */
@@ -107,7 +100,7 @@ static void store(volatile void *address, unsigned bytes, uint64_t value, int or
         return;
     }
     place_write(place, to, bytes, value);
-    place->released = released;
+    place_store_released(place, machine.current, &released);
 }
 
 typedef uint64_t change(uint64_t old, uint64_t by);
@@ -155,7 +148,7 @@ static uint64_t modify(volatile void *address, unsigned bytes, change *how, uint
     struct seen released = release(order);
     old = value_at(to, bytes);
     place_write(place, to, bytes, how(old, by));
-    join(&place->released, &released);
+    place_change_released(place, machine.current, &released);
     return old;
 }
 
@@ -181,7 +174,7 @@ static uint64_t compare_exchange(volatile void *address, unsigned bytes, uint64_
         if (machine.running) {
             memory_access(to, bytes, ATOMIC_WRITE, code);
             struct seen released = release(order);
-            join(&place->released, &released);
+            place_change_released(place, machine.current, &released);
         }
         place_write(place, to, bytes, value);
     }
@@ -253,7 +246,7 @@ void __tsan_atomic_thread_fence(int order)
     if (order == SEQ_CST && machine.buffers && t->first != t->last)
         machine_take(&(struct step){ .kind = STEP_FENCE, .drained = true, .code = CODE });
     if (acquires(order))
-        join(&t->seen, &t->to_acquire);
+        seen_join(&t->seen, &t->to_acquire);
     if (releases(order)) {
         t->released_by_fence = t->seen;
         t->seen.of[machine.current]++;

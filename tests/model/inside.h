@@ -20,7 +20,7 @@ enum {
     /* Each thread, and its store buffer, which drains when it likes: two who take steps. */
     PROCS = 2 * THREADS,
     STEPS_MAX = 2000,
-    BUFFER_MAX = 32,
+    BUFFER_MAX = 64,
     STACK_SHIFT = 17,
     STACKS = 16,
     /* Different places that a spin loop reads in a turn, but for the clock, with MODEL_SPINS; else
@@ -45,7 +45,9 @@ struct place {
     uint32_t version; /* counts its changes */
     bool is_counter;  /* model_counter */
     tick last_write[PROCS], last_read[PROCS], last_count[PROCS];
-    struct seen released; /* what who acquires it has seen then */
+    struct seen released; /* what who acquires it has seen then; */
+    struct seen own; /* the part of it by the thread that has stored last: a release sequence */
+    int8_t owner;    /* goes on with that thread's later stores, and with anybody's changes */
 };
 
 enum kind {
@@ -184,6 +186,10 @@ struct place *place_of(const void *object);
 /* The kernel's own: a second place for an address. */
 struct place *place_in_kernel(const void *object);
 void place_write(struct place *place, void *to, unsigned bytes, uint64_t value);
+/* A store of that thread, or a change, has released that. */
+void place_store_released(struct place *place, int thread, const struct seen *released);
+void place_change_released(struct place *place, int thread, const struct seen *released);
+void seen_join(struct seen *to, const struct seen *from);
 
 /* memory.c */
 void memory_begin(void);

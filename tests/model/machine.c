@@ -52,6 +52,7 @@ struct place *place_of(const void *object)
         if (p->execution != machine.execution) {
             *p = (struct place){ .key = key,
                                  .execution = machine.execution,
+                                 .owner = -1,
                                  .is_counter = is_counter(key) };
             return p;
         }
@@ -72,6 +73,29 @@ void place_write(struct place *place, void *to, unsigned bytes, uint64_t value)
     memcpy(&old, to, bytes);
     memcpy(to, &value, bytes);
     place->version += memcmp(&old, to, bytes) != 0;
+}
+
+void seen_join(struct seen *to, const struct seen *from)
+{
+    for (int i = 0; i < THREADS; i++)
+        if (to->of[i] < from->of[i])
+            to->of[i] = from->of[i];
+}
+
+void place_store_released(struct place *place, int thread, const struct seen *released)
+{
+    if (place->owner != thread)
+        place->own = (struct seen){ 0 };
+    place->owner = (int8_t)thread;
+    seen_join(&place->own, released);
+    place->released = place->own;
+}
+
+void place_change_released(struct place *place, int thread, const struct seen *released)
+{
+    seen_join(&place->released, released);
+    if (place->owner == thread)
+        seen_join(&place->own, released);
 }
 
 static bool is_empty(const struct thread *t)
@@ -145,7 +169,7 @@ static void drain(struct thread *t)
         return;
     memory_drained(s->to, s->code);
     place_write(s->place, s->to, s->bytes, s->value);
-    s->place->released = s->released;
+    place_store_released(s->place, (int)(t - machine.threads), &s->released);
 }
 
 static void begin_thread(void)

@@ -3,9 +3,10 @@
  *
  *   model [--larger] [--only WORD]... [--seconds N] [--expect-failure]
  * Each case is explored in order, and with x86's store buffers. One line for each: how many
- * executions there were, all that differ or some, chosen by chance. --larger: all, where it can be
- * done. --expect-failure: a mutant is run, and some case must fail. Last line: "N passed, M
- * failed". */
+ * executions there were, and whether these are all that differ, or some, chosen by chance.
+ * --larger: all, where that can be done within N seconds (120); else the first, depth first, and
+ * some by chance. --expect-failure: a mutant is run, and some case must fail. The last line is "N
+ * passed, M failed". */
 #include "cases.h"
 #include "inside.h"
 #include "litmus.h"
@@ -13,6 +14,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* Of executions that are chosen by chance: so many, and with --larger so many times more. */
+enum { SAMPLE = 2000, LARGER = 100 };
 
 static struct {
     bool larger, expect_failure;
@@ -29,22 +33,29 @@ static bool wanted(const struct model_case *test)
     return !options.only_len;
 }
 
-static bool run(const struct model_case *test, bool buffers)
+/* One exploration, and its line. True: nothing failed. */
+static bool explore_and_tell(const struct model_case *test, bool buffers, enum how how)
 {
-    enum { SAMPLE = 2000, LARGER = 100 };
-    unsigned machine = buffers ? MODEL_BUFFERS : MODEL_IN_ORDER;
-    bool sample = test->endless & machine || (test->larger & machine && !options.larger);
+    uint64_t most = how == EXPLORE_ALL ? UINT64_MAX : SAMPLE * (options.larger ? LARGER : 1);
     struct exploration r =
-        explore(test, buffers, sample ? EXPLORE_SAMPLE : EXPLORE_ALL,
-                sample ? SAMPLE * (options.larger ? LARGER : 1) : UINT64_MAX, options.seconds);
-    const char *seen = r.complete ? "all" : sample ? "some" : "not all";
+        explore(test, buffers, how, most, how == EXPLORE_ALL ? options.seconds : 0);
+    const char *seen = r.complete ? "all" : how == EXPLORE_ALL ? "first" : "some";
     if (r.failed)
         seen = "FAILED";
-    printf("  %-7s %9lu executions (+%lu cut short), at most %4u steps %6.2f s  %s, %s: %s\n", seen,
+    printf("  %-6s %9lu executions (+%lu cut short), at most %4u steps %6.2f s  %s, %s: %s\n", seen,
            (unsigned long)r.executions, (unsigned long)r.redundant, r.steps_most, r.seconds,
            test->name, buffers ? "buffers" : "in order", test->what);
     fflush(stdout);
+    if (how == EXPLORE_ALL && !r.complete && !r.failed)
+        return explore_and_tell(test, buffers, EXPLORE_SAMPLE);
     return !r.failed;
+}
+
+static bool run(const struct model_case *test, bool buffers)
+{
+    unsigned machine = buffers ? MODEL_BUFFERS : MODEL_IN_ORDER;
+    bool sample = test->endless & machine || (test->larger & machine && !options.larger);
+    return explore_and_tell(test, buffers, sample ? EXPLORE_SAMPLE : EXPLORE_ALL);
 }
 
 static void read_options(int argc, char **argv)
@@ -65,6 +76,7 @@ int main(int argc, char **argv)
 {
     unsigned passed = 0, failed = 0;
     double start = explore_seconds();
+    options.seconds = 120;
     read_options(argc, argv);
     if (!options.only_len)
         litmus_run(options.larger ? 2000 : 200, &passed, &failed);

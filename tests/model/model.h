@@ -36,10 +36,9 @@ struct model_case {
     void (*setup)(void); /* makes the threads; nothing else runs yet */
     void (*check)(void); /* all threads have ended, or idle */
     unsigned flags;
-    unsigned
-        larger;   /* MODEL_IN_ORDER, MODEL_BUFFERS: too many orders for the quick run, which looks
-                      * at some, chosen by chance */
-    bool endless; /* and too many for any */
+    /* MODEL_IN_ORDER, MODEL_BUFFERS: so there are too many orders for the quick run, or for any,
+     * which then looks at some, chosen by chance. */
+    unsigned larger, endless;
 };
 
 /* From setup. The threads begin in any order. */
