@@ -342,11 +342,11 @@ COIR__UNSANITIZED void coir__fiber_main(void)
             *w->unwinder = (struct coir__unwinder){ 0 };
         struct coir__stack *s = f->stack;
         void *result = f->flags & COIR__CHILD ? run_child(s) : s->fn(s->arg);
-        w = coir__worker_self();
         if (result == COIR__FAILED)
             coir__fiber_more(f)->error = coir__host_errno() > 0 ? coir__host_errno() : EIO;
         if (__builtin_expect(f->has_values, 0))
             coir__host_fiber_values_end(f);
+        w = coir__worker_self();
 #ifdef COIR_DEBUG
         /* The lowest bit is somebody who cancels f and looks whether there are any. */
         if (atomic_load_explicit(&coir__fiber_more(f)->scopes, memory_order_relaxed) & ~1ull)
