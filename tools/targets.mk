@@ -35,13 +35,15 @@ test: setup ## all tests: of the library, of the samples, and the freestanding p
 chosen     = $(foreach d,$(ONLY),$(filter $(BUILD)/tests/$(d)/%,$(tests)))
 wanted     = $(if $(ONLY),$(chosen),$(tests))
 variant    = $(SAN)$(RUN)$(ONLY)$(DEBUG)
+free_tests = "tests/freestanding.py $(BUILD)/freestanding/core.o" \
+             "tests/lto_tls.py --worker $(BUILD)/freestanding/core.o"
 free_core  = $(if $(filter x86_64,$(ARCH)),$(if $(variant),,$(BUILD)/freestanding/core.o))
 
 .PHONY: run-tests
 run-tests: all $(wanted) $(free_core) $(model_test)
 	@TEST_SCALE=$(TEST_SCALE) BUILD=$(BUILD) CC=$(CC) CXX=$(CXX) SAN="$(SAN)" \
 	    tools/run_tests.py $(RUN) \
-	    $(wanted) $(if $(free_core),"tests/freestanding.py $(free_core)") \
+	    $(wanted) $(if $(free_core),$(free_tests)) \
 	    $(if $(model_test),$(model_test) "$(call model_mutants)") \
 	    $(if $(RUN)$(ONLY),,tests/samples/run.py) $(if $(SAN)$(RUN)$(ONLY),,tests/headers.sh)
 
@@ -53,7 +55,7 @@ free_obj   := $(patsubst %,$(BUILD)/freestanding/%.o,$(core_src))
 
 .PHONY: freestanding
 freestanding: $(BUILD)/freestanding/core.o ## build the core without libc, and prove it
-	@tests/freestanding.py $<
+	@tools/run_tests.py $(free_tests)
 
 $(BUILD)/freestanding/core.o: $(free_obj)
 	$(q)$(CC) -r -nostdlib -o $@ $^
