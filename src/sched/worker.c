@@ -177,6 +177,17 @@ static bool may_rest(struct coir__worker *w)
            !atomic_load_explicit(&w->rt->draining, memory_order_relaxed);
 }
 
+/* Others see w at rest only once it has looked for what came before, and has counted this sleep: so
+ * from that count on it does nothing until it is kicked, and then it is not at rest. False: it has
+ * just been. */
+static bool begin_rest(struct coir__worker *w)
+{
+    uint32_t sleeps = COIR__SLEEPS;
+    bool rests = atomic_compare_exchange_strong(&w->sleeping, &sleeps, COIR__RESTS);
+    atomic_thread_fence(memory_order_seq_cst); /* of two, one sees both at rest */
+    return rests;
+}
+
 /* Nor will any of the others, and they sleep: only a thread that is no worker can bring something.
  * Whoever falls asleep last finds that. */
 static bool all_rest(struct coir__worker *w)
@@ -239,14 +250,13 @@ static int64_t rest(struct coir__worker *w, int64_t until_ns)
  * to it. */
 static void sleep_until(struct coir__worker *w, int64_t until_ns, uint32_t phase)
 {
-    bool rests = may_rest(w);
-    atomic_store_explicit(&w->sleeping, rests ? COIR__RESTS : COIR__SLEEPS, memory_order_relaxed);
+    atomic_store_explicit(&w->sleeping, COIR__SLEEPS, memory_order_relaxed);
     atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in coir__worker_kick() */
     if (must_look(w, phase)) {
         until_ns = 0;
     } else {
         coir__count(&w->counters.sleeps, 1);
-        if (rests && all_rest(w))
+        if (may_rest(w) && begin_rest(w) && all_rest(w))
             until_ns = rest(w, until_ns);
     }
     int64_t from_ns = until_ns ? coir__host_now() : 0;
