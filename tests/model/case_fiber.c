@@ -249,6 +249,14 @@ static void claimed_by_waker_and_timer(void)
     model_owe(1);
 }
 
+static void *wait_for_sem_for_ever(void *arg)
+{
+    if (!coir__sem_take(&sem))
+        coir__sem_wait_slowly(&sem, COIR__NEVER);
+    model_pay();
+    return arg;
+}
+
 static void *post_in_fiber(void *arg)
 {
     post(arg);
@@ -314,6 +322,43 @@ static void mail_while_awake(void)
     model_owe(2);
 }
 
+/* All rest in the end, which is told, and not before. A worker that is disturbed while it looks
+ * looks again, and disturbs others: there is no end of different orders. */
+static void pass_time_when_quiet(void *arg)
+{
+    (void)arg;
+    for (int i = 1; i <= 3 && !kit_told_rest; i++) {
+        model_await_quiet();
+        model_clock_advance(i * 100 * 1000);
+    }
+}
+
+static void look_for_rest(void)
+{
+    kit_rt.rest = COIR__REST_UNKNOWN;
+    model_thread("time", pass_time_when_quiet, NULL);
+}
+
+static void rest_after_a_post(void)
+{
+    begin(wait_for_sem_for_ever, 2);
+    kit_fiber(1, post_in_fiber, NULL);
+    model_owe(1);
+    look_for_rest();
+}
+
+static void rest_in_deadlock(void)
+{
+    kit_begin(2, 2);
+    kit_fiber(0, wait_for_sem_for_ever, NULL);
+    look_for_rest();
+}
+
+static void rest_is_told(void)
+{
+    model_assert(kit_told_rest);
+}
+
 const struct model_case cases_fiber[] = {
     { "join, by a thread", "a fiber ends while a thread joins it", joined_by_a_thread,
       records_are_free, MODEL_BARRIERS, 0 },
@@ -348,5 +393,9 @@ const struct model_case cases_fiber[] = {
       mail_from_two, NULL, 0, MODEL_ALWAYS },
     { "mail, awake", "a thread sends two calls to a worker that looks for mail awake",
       mail_while_awake, NULL, MODEL_CLOCK | MODEL_SPINS, 0 },
+    { "rest, after a post", "a fiber waits, one of another worker posts", rest_after_a_post,
+      rest_is_told, MODEL_CLOCK | MODEL_SPINS, 0, MODEL_ALWAYS },
+    { "rest, in a deadlock", "a fiber waits for ever, on one of two workers", rest_in_deadlock,
+      rest_is_told, MODEL_CLOCK | MODEL_SPINS, MODEL_ALWAYS },
     { 0 },
 };

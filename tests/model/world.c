@@ -130,6 +130,9 @@ bool coir__host_alone(struct coir__runtime *rt)
 void coir__host_at_rest(struct coir__runtime *rt)
 {
     (void)rt;
+    if (machine.owed)
+        model_fail("the sources say that nothing will happen any more, and %u things will",
+                   machine.owed);
     kit_told_rest = true;
 }
 
