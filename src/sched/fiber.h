@@ -239,6 +239,11 @@ static inline void coir__spin_lock(_Atomic uint8_t *lock)
             coir__spin(&turns);
 }
 
+static inline bool coir__spin_try_lock(_Atomic uint8_t *lock)
+{
+    return !atomic_exchange_explicit(lock, 1, memory_order_acquire);
+}
+
 static inline void coir__spin_unlock(_Atomic uint8_t *lock)
 {
     atomic_store_explicit(lock, 0, memory_order_release);

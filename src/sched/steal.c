@@ -167,13 +167,9 @@ static void give_back(struct coir__worker *victim, struct coir__fiber **batch, u
     coir__worker_kick(victim);
 }
 
-/* f, which is in no queue, goes from one worker to another. Its lock is biased to nobody. */
-static bool change_home(struct coir__fiber *f, struct coir__worker *from, struct coir__worker *to)
+/* f, which is in no queue and locked, goes to another worker and is unlocked. */
+static bool change_home(struct coir__fiber *f, struct coir__worker *to)
 {
-    uint32_t turns = 0;
-    coir__spin_lock(&f->lock);
-    while (atomic_load_explicit(&from->holding, memory_order_acquire) == f)
-        coir__spin(&turns);
     bool free = !atomic_load_explicit(&f->mail, memory_order_acquire);
     if (free)
         __atomic_store_n(&f->home, to, __ATOMIC_RELAXED);
@@ -181,18 +177,29 @@ static bool change_home(struct coir__fiber *f, struct coir__worker *from, struct
     return free;
 }
 
+/* f is the victim's. Its lock is biased to nobody. */
+static void lock_stolen(struct coir__fiber *f, const struct coir__worker *victim)
+{
+    uint32_t turns = 0;
+    coir__spin_lock(&f->lock);
+    while (atomic_load_explicit(&victim->holding, memory_order_acquire) == f)
+        coir__spin(&turns);
+}
+
 static uint32_t steal_from(struct coir__worker *w, struct coir__worker *victim)
 {
     struct coir__fiber *batch[BATCH_MAX];
     uint32_t taken = take(victim, batch), stolen = 0, stay = 0;
     coir__fibers_unbias(batch, taken);
-    for (uint32_t i = 0; i < taken; i++)
-        if (change_home(batch[i], victim, w)) {
+    for (uint32_t i = 0; i < taken; i++) {
+        lock_stolen(batch[i], victim);
+        if (change_home(batch[i], w)) {
             coir__freshq_push(w, batch[i]);
             stolen++;
         } else {
             batch[stay++] = batch[i];
         }
+    }
     if (stay)
         give_back(victim, batch, stay);
     coir__count(&w->counters.steals, stolen);
@@ -331,11 +338,16 @@ void coir__place_review(struct coir__worker *w, int64_t now_ns)
     }
 }
 
+/* w may be on its way out of a fiber that waits for f, or for another, and keeps the lock of that
+ * one until it has left (lock.h). So nothing is waited for here: who is locked stays. */
 bool coir__place_away(struct coir__worker *w, struct coir__fiber *f)
 {
     w->place_left--;
+    if (atomic_load_explicit(&w->holding, memory_order_relaxed) == f ||
+        !coir__spin_try_lock(&f->lock))
+        return false;
     coir__fiber_unbias_at_home(f);
-    if (!change_home(f, w, w->steal.place_to))
+    if (!change_home(f, w->steal.place_to))
         return false;
     w->steal.placed++;
     count_strays(w, 1);

@@ -158,6 +158,56 @@ static void sleepers_wake_among_the_busy(void **state)
     }
 }
 
+/* What a review would have decided. */
+static void send_all_away(void)
+{
+    struct coir__worker *w = coir__worker_self(), *all = w->rt->workers;
+    w->steal.place_to = &all[(w->index + 1) % w->rt->config.workers];
+    w->place_left = 4;
+}
+
+/* Whoever is joined before it has begun is locked while the joiner leaves; all of a worker's fresh
+ * ones are to be sent away just then. */
+static void *join_where_all_are_sent_away(void *arg)
+{
+    struct place *p = arg;
+    for (int i = 0; i < p->turns_wanted; i++) {
+        const coir_attr attr = { .flags = p->flags };
+        coir_fiber *mine = coir_spawn(kit_nothing, NULL);
+        coir_fiber *anywhere = coir_spawn_with(&attr, kit_nothing, NULL);
+        send_all_away();
+        coir_join(i % 2 ? anywhere : mine, NULL);
+        send_all_away();
+        coir_join(i % 2 ? mine : anywhere, NULL);
+        coir__worker_self()->place_left = 0;
+        atomic_fetch_add(&p->turns, 1);
+    }
+    return NULL;
+}
+
+static void join_on_two_workers(void *arg)
+{
+    struct place *p = arg;
+    const coir_attr spread = { .flags = COIR_SPREAD };
+    coir_fiber *fibers[WORKERS_MAX];
+    kit_nobody_steals();
+    for (int i = 0; i < WORKERS_MAX; i++)
+        fibers[i] = coir_spawn_with(&spread, join_where_all_are_sent_away, p);
+    for (int i = 0; i < WORKERS_MAX; i++)
+        coir_join(fibers[i], NULL);
+}
+
+static void who_is_joined_may_be_about_to_be_placed(void **state)
+{
+    (void)state;
+    for (int spread = 0; spread < 2; spread++) {
+        struct place p = { .flags = spread ? COIR_SPREAD : 0,
+                           .turns_wanted = test_scaled(2000, 100) };
+        assert_int_equal(fiber_test_run(2, join_on_two_workers, &p), 0);
+        assert_int_equal(p.turns, WORKERS_MAX * p.turns_wanted);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -165,6 +215,7 @@ int main(void)
         cmocka_unit_test(a_started_fiber_stays_on_its_worker),
         cmocka_unit_test(fresh_and_yielding_fibers_both_go_on),
         cmocka_unit_test(sleepers_wake_among_the_busy),
+        cmocka_unit_test(who_is_joined_may_be_about_to_be_placed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
