@@ -314,7 +314,13 @@ static inline __attribute__((always_inline)) int await_children(struct coir__sco
     s->waiter = &me.waiter;
     if (anyway)
         me.waiter.stop = coir__waiter_go_on;
-    return coir__wait_park(&me, COIR__WHY_SCOPE, deadline_ns, &s->word, value);
+    int err = coir__wait_park(&me, COIR__WHY_SCOPE, deadline_ns, &s->word, value);
+    if (err) { /* the last child may be looking at me, which is over */
+        coir__word_lock(&s->word);
+        s->waiter = NULL;
+        unlock(s);
+    }
+    return err;
 }
 
 int coir__scope_wait(struct coir__scope *s, bool close)

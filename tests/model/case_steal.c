@@ -14,6 +14,7 @@ static _Atomic uint32_t ran;
 static void begin(unsigned queued, unsigned made)
 {
     kit_begin(2, 0);
+    kit_rt.watching = 0;
     for (unsigned i = 0; i < made; i++)
         fresh[i] = kit_fresh(0, NULL, NULL);
     kit_be_worker(0);
@@ -142,6 +143,7 @@ static void pass_time(void *arg)
 static void whole_workers(void)
 {
     kit_begin(2, 2);
+    kit_rt.watching = 0;
     kit_fiber(0, spawn_and_spin, NULL);
     model_thread("time", pass_time, (void *)6);
     model_owe(2);

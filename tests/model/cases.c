@@ -3,8 +3,8 @@
 #include "cases.h"
 
 extern const struct model_case cases_mutex[], cases_lock[], cases_fiber[], cases_sync[],
-    cases_chan[], cases_steal[];
+    cases_chan[], cases_scope[], cases_steal[];
 
 const struct model_case *const cases[] = {
-    cases_mutex, cases_lock, cases_fiber, cases_sync, cases_chan, cases_steal, 0,
+    cases_mutex, cases_lock, cases_fiber, cases_sync, cases_chan, cases_scope, cases_steal, 0,
 };

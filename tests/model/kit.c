@@ -69,6 +69,7 @@ void kit_begin(unsigned n, unsigned loops)
         model_counter(&kit_workers[i].kickers);
         model_counter(&kit_workers[i].fresh.coming);
     }
+    kit_rt.watching = KIT_WORKERS + 1; /* somebody who is not there: nobody steals */
     kit_rt.rest = COIR__REST_TOLD; /* so that nobody looks for it */
     for (unsigned i = 0; i < n; i++)
         begin_worker(&kit_workers[i], i);

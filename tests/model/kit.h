@@ -18,7 +18,8 @@ extern bool kit_told_rest;             /* the sources have said that nothing wil
 /* Records that were ever used, and those of them that were given back by no worker. */
 extern unsigned kit_records_len, kit_records_freed_outside;
 
-/* n workers, and a thread of the model for each of the first `loops`, which runs its loop. */
+/* n workers, and a thread of the model for each of the first `loops`, which runs its loop. They do
+ * not steal unless kit_rt.watching is made 0. */
 void kit_begin(unsigned n, unsigned loops);
 
 /* A fiber of worker number i, about to go on with fn(arg): READY, with a stack. */

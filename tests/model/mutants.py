@@ -58,6 +58,8 @@ MUTANTS = {
     "who gives up stays on the list": (
         "sync/sem.c", "    if (err)\n        leave_list", "    if (0)\n        leave_list",
         ["claim, waker or timer"], False),
+    "who gives up waiting for a scope's children is still woken by them": (
+        "sync/scope.c", "    if (err) {", "    if (0) {", ["scope, a deadline"], False),
     "who gives up joining stays the joiner": (
         "sched/spawn.c", "    if (!done)\n        SET(f->joiner, NULL);\n", "",
         ["join, with a deadline"], False),
