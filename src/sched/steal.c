@@ -12,7 +12,7 @@
 
 enum {
     BATCH_MAX = 256,             /* stolen at once */
-    PERIOD_MIN_NS = 100 * 1000,   /* between two looks of the watcher, at first */
+    PERIOD_MIN_NS = 100 * 1000,  /* between two looks of the watcher, at first */
     PERIOD_MAX_NS = 1000 * 1000, /* and at last */
     WATCH_NS = 10 * 1000 * 1000, /* it watches for so long when there is nothing */
     WAIT_MAX_NS = 500 * 1000,    /* a queue that takes longer is worth stealing from */
