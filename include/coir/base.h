@@ -10,8 +10,8 @@
  *           call blocks that thread, with the same meaning.
  * Deadline  Every call that may park checks on entry, and fails with ETIMEDOUT once the caller's
  *           deadline has passed (coir/time.h), or with ECANCELED once the caller was cancelled
- *           (coir_cancel). EINTR and EAGAIN never surface. Bytes already moved beat both: the call
- *           returns them, and the next call reports the trouble.
+ *           (coir_cancel). EINTR never surfaces, nor EAGAIN from a call that waits. Bytes already
+ *           moved beat both: the call returns them, and the next call reports the trouble.
  * Time      int64_t nanoseconds of CLOCK_MONOTONIC. A deadline is absolute, a duration relative.
  * Threads   Unless a comment says otherwise, any fiber and any OS thread may make a call at any
  *           time; none is async-signal-safe.

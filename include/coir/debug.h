@@ -33,8 +33,7 @@ typedef struct coir_stats_t {
 } coir_stats_t;
 
 /* Fill *stats; all but fibers and workers count from the start of the process. Each number is right
- * for a moment of its own; ended is no larger than spawned, nor wakes than parks, nor ops_completed
- * than ops_submitted.
+ * for a moment of its own; ended is no larger than spawned, nor ops_completed than ops_submitted.
  * Returns  0; -1 EINVAL stats is NULL. Never parks. */
 COIR_API int coir_stats(coir_stats_t *stats);
 

@@ -17,6 +17,7 @@
  *               caller, also when they need not wait, and EDEADLK when an async waits for itself;
  *               coir_await and coir_await_all also with the errno of a future that failed.
  *               coir_future_error tells which it was.
+ * Given up      A COIR_DETACHED async that outlasts its run's drain_ns fails with ECANCELED.
  * NULL          as a future is an EINVAL where a call can fail. */
 #ifndef COIR_FUTURE_H
 #define COIR_FUTURE_H

@@ -35,7 +35,8 @@ typedef struct coir_options {
 
 /* Run fn(arg) as a fiber, with the calling thread as the first worker, until fn and all fibers that
  * are not detached have ended. Detached ones are then cancelled, given drain_ns and reaped; one
- * that still runs after that is never resumed again (its operations are ended, its stack stays).
+ * that is still parked after that is never resumed again (its operations are ended, its stack
+ * stays), and one that computes is waited for.
  * Handles that were not joined end with the run. It may run again afterwards. options may be NULL.
  * Returns  0; -1 when the runtime did not start, and then fn did not run. errno: EINVAL an option
  *          out of its range or a reserved field not 0; EBUSY on a fiber, or while another coir_run

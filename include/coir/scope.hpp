@@ -66,7 +66,8 @@ class scope
     }
 
   private:
-    /* Of exceptions the first is kept: not those that only say that their fiber was cancelled. */
+    /* The first failure is kept, with its exception if it is one: not those that only say that their
+     * fiber was cancelled. */
     int keep(std::exception_ptr thrown, int error) noexcept
     {
         if (error != ECANCELED && !failed_.test_and_set()) {
@@ -90,7 +91,7 @@ class scope
                     result = own->function();
                 else
                     own->function();
-                error = result < 0 ? errno : 0;
+                error = result < 0 ? parent.keep(nullptr, errno) : 0;
             } catch (const std::system_error &e) {
                 const bool is_errno = e.code().category() == std::generic_category() ||
                                       e.code().category() == std::system_category();

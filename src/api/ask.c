@@ -26,18 +26,19 @@ static bool was_given_up(uint64_t owner)
     return !(owner & 1) && (!f || !coir__fiber_home(f));
 }
 
-void coir__ask_lock(void)
+bool coir__ask_try_lock(void)
 {
     struct coir__fiber *f = coir__fiber_self();
     uint64_t me = f ? (uintptr_t)coir__fiber_handle(f) : (uint64_t)coir__host_thread_id() << 1 | 1;
-    for (;;) {
-        uint64_t owner = 0;
-        if (atomic_compare_exchange_strong(&lock, &owner, me))
-            return;
-        if (was_given_up(owner) && atomic_compare_exchange_strong(&lock, &owner, me))
-            return;
+    uint64_t owner = 0;
+    return atomic_compare_exchange_strong(&lock, &owner, me) ||
+           (was_given_up(owner) && atomic_compare_exchange_strong(&lock, &owner, me));
+}
+
+void coir__ask_lock(void)
+{
+    while (!coir__ask_try_lock())
         coir__ask_pause(PAUSE_MIN_NS);
-    }
 }
 
 void coir__ask_unlock(void)

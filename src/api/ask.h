@@ -22,6 +22,7 @@ struct coir__ask {
 };
 
 /* One at a time: who wants to see something. */
+COIR_HIDDEN bool coir__ask_try_lock(void);
 COIR_HIDDEN void coir__ask_lock(void);
 COIR_HIDDEN void coir__ask_unlock(void);
 

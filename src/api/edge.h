@@ -70,6 +70,11 @@ COIR_HIDDEN void coir__say(const char *format, ...) __attribute__((format(printf
 COIR_HIDDEN bool coir__stats_from_env(void);
 COIR_HIDDEN void coir__stats_say(const struct coir__runtime *rt, int64_t took_ns);
 
+/* future.c, stream_fiber.c: the runtime gives a fiber up that began with fn(arg). Whoever waits for
+ * what it was to bring goes on. False: fn is not theirs. */
+COIR_HIDDEN bool coir__async_given_up(void *(*fn)(void *), void *arg);
+COIR_HIDDEN bool coir__stream_fiber_given_up(void *(*fn)(void *), void *arg);
+
 /* The I/O engine of this process. */
 COIR_HIDDEN extern const struct coir__engine *_Atomic coir__engine_chosen;
 

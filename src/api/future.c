@@ -58,6 +58,14 @@ static void *run_async(void *arg)
     return NULL;
 }
 
+bool coir__async_given_up(void *(*fn)(void *), void *arg)
+{
+    coir_future *f = arg;
+    if (fn == run_async)
+        coir__future_revoke(&f->core);
+    return fn == run_async;
+}
+
 coir_future *coir_async_with(const coir_attr *attr, void *(*fn)(void *), void *arg)
 {
     coir_future *f = fn ? make(fn, arg) : NULL;
@@ -260,6 +268,15 @@ static __attribute__((noinline)) long wait_for_any(coir_future *const *futures, 
     return first;
 }
 
+static bool all_mine(coir_future *const *futures, size_t n)
+{
+    struct coir__fiber *self = coir__fiber_self();
+    for (size_t i = 0; i < n; i++)
+        if (!self || coir__future_fiber(&futures[i]->core) != self)
+            return false;
+    return true;
+}
+
 static int await_any(coir_future *const *futures, size_t n, void **value)
 {
     if (n == 0 || n > INT_MAX || has_null(futures, n))
@@ -269,7 +286,7 @@ static int await_any(coir_future *const *futures, size_t n, void **value)
         return (int)first;
     first = coir__future_find_done(cores_of(futures), n);
     if (first < 0)
-        first = wait_for_any(futures, n);
+        first = all_mine(futures, n) ? -EDEADLK : wait_for_any(futures, n);
     if (first >= 0 && coir__future_result(&futures[first]->core, value) < 0 && value)
         *value = NULL;
     return (int)first;

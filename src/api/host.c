@@ -55,6 +55,12 @@ struct coir__unwinder *coir__host_unwinder(void)
     return __cxa_get_globals ? __cxa_get_globals() : NULL;
 }
 
+void coir__host_given_up(void *(*fn)(void *), void *arg)
+{
+    if (!coir__async_given_up(fn, arg))
+        coir__stream_fiber_given_up(fn, arg);
+}
+
 struct start {
     void (*fn)(void *);
     void *arg;

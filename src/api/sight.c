@@ -160,6 +160,13 @@ static void see_started(struct coir__sights *sights, struct coir__fiber *f)
     keep(sights, &sight, &bt);
 }
 
+/* Its function has returned; its stack may be another's. */
+static bool ends(struct coir__fiber *f)
+{
+    return atomic_load_explicit(&f->state, memory_order_acquire) ==
+           (COIR__PARKED | COIR__WHY_END << COIR__WHY_SHIFT);
+}
+
 /* A fresh one may be stolen, run and end elsewhere, unless it is locked. What a signal handler has
  * interrupted may have a lock: there we take the risk of telling nonsense. */
 static void see(struct coir__look *look, struct coir__fiber *f)
@@ -180,7 +187,7 @@ static void see(struct coir__look *look, struct coir__fiber *f)
         }
         break;
     default:
-        if (f != sights->running)
+        if (f != sights->running && !ends(f))
             see_started(sights, f);
     }
 }

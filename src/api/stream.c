@@ -130,10 +130,9 @@ int coir_stream_next(coir_stream *stream, void *elem)
     int got = coir__check();
     if (got < 0)
         return (int)coir__edge(got);
-    if (atomic_load_explicit(&stream->busy, memory_order_relaxed))
+    if (atomic_exchange_explicit(&stream->busy, true, memory_order_acquire))
         return (int)coir__edge(-EBUSY);
-    atomic_store_explicit(&stream->busy, true, memory_order_relaxed);
     got = coir__stream_pull(stream, elem, NULL);
-    atomic_store_explicit(&stream->busy, false, memory_order_relaxed);
+    atomic_store_explicit(&stream->busy, false, memory_order_release);
     return (int)coir__edge(got);
 }

@@ -33,6 +33,14 @@ static void *fiber_main(void *arg)
     return NULL;
 }
 
+bool coir__stream_fiber_given_up(void *(*fn)(void *), void *arg)
+{
+    struct coir__stream_fiber *f = arg;
+    if (fn == fiber_main)
+        coir__waitgroup_done(&f->running);
+    return fn == fiber_main;
+}
+
 int coir__stream_fiber_start_slowly(struct coir__stream_fiber *f)
 {
     coir__waitgroup_add(&f->running, 1);

@@ -80,12 +80,15 @@ static int64_t held_since(struct coir__worker *w, struct watch *watch, int64_t w
     return used_ns < 2 * dog.period_ns ? used_ns : 2 * dog.period_ns;
 }
 
-static void tell(struct coir__worker *w, struct watch *watch)
+/* False: not now. Its runtime is held: who asks may be a fiber that it has given up, and only its
+ * end says so. */
+static bool tell(struct coir__worker *w, struct watch *watch)
 {
     struct coir__sights sights;
     struct coir__sight_place place = { 0 };
     struct coir__text text;
-    coir__ask_lock();
+    if (!coir__ask_try_lock())
+        return false;
     coir__sights_init(&sights, w, true);
     coir__look_begin(&sights.look);
     coir__poke(w);
@@ -112,6 +115,7 @@ static void tell(struct coir__worker *w, struct watch *watch)
         coir__text_end(&text);
     }
     coir__sights_free(&sights);
+    return true;
 }
 
 static void look_at(struct coir__worker *w, struct watch *watch, int64_t wall_ns)
@@ -125,8 +129,8 @@ static void look_at(struct coir__worker *w, struct watch *watch, int64_t wall_ns
     watch->held_ns += held_since(w, watch, wall_ns);
     if (watch->held_ns < watch->tell_ns)
         return;
-    tell(w, watch);
-    watch->tell_ns = 2 * watch->held_ns;
+    if (tell(w, watch))
+        watch->tell_ns = 2 * watch->held_ns;
 }
 
 /* True: some worker is awake. */

@@ -7,8 +7,9 @@
  *   READY   -> RUNNING  a worker
  *   RUNNING -> PARKED   it parks
  *   PARKED  -> READY    exactly one waker (sched/wait.h)
- *   RUNNING -> ENDED    its function returned
- *   ENDED   -> FREE     the joiner, or at once when it is detached
+ *   RUNNING -> ENDED    its function returned; also from PARKED, for COIR__WHY_END
+ *   ENDED   -> FREE     the joiner
+ *   RUNNING -> FREE     a detached one's function, or a child's, returned; likewise
  *
  * A record is type-stable: its memory is never anything else, so that a late look at it is
  * harmless, and its generation grows with every use, so that such a look is noticed. A fiber that
@@ -114,7 +115,7 @@ struct coir__fiber {
     _Atomic uint8_t mail;      /* COIR__MAIL_*. Not 0: in its home's inbox, where the one who
                                     * made it so has put it */
     _Atomic uint8_t cancelled; /* by anyone; COIR__SCOPE_FAILED is cleared by the fiber itself */
-    _Atomic uint8_t lock;      /* guards joiner, detached, done, cancelled: sched/lock.h */
+    _Atomic uint8_t lock;      /* guards joiner, detached, done: sched/lock.h */
     _Atomic bool detached;     /* nobody will join */
     _Atomic bool done;         /* fn has returned, and the joiner has been told */
     uint8_t stack_class;       /* sched/stack.h */

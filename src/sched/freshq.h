@@ -3,10 +3,10 @@
  *
  * The owner pushes and pops all the time, a thief comes seldom: so the owner takes no locked
  * instruction, as in sched/lock.h.
- * Owner    says that it is `holding` the queue, then looks whether a thief has asked; if not, it is
- *          in. If so, it lets go and takes `lock`.
+ * Owner    says that it is `in_fresh`, then looks whether a thief has asked; if not, it is in. If
+ *          so, it leaves and takes `lock`. It may be holding a record meanwhile.
  * Thief    takes `lock`, asks, has a barrier put into every running thread, and waits while the
- *          owner is holding the queue. When he has what he wants he asks no more, and unlocks.
+ *          owner is in. When he has what he wants he asks no more, and unlocks.
  * Without membarrier(2) `asked` is always set. */
 #ifndef COIR_SCHED_FRESHQ_H
 #define COIR_SCHED_FRESHQ_H
@@ -20,14 +20,14 @@ COIR_HIDDEN struct coir__fiber *coir__freshq_pop_slowly(struct coir__worker *w);
 /* w, the calling worker, has its queue, unless a thief has asked. */
 static inline bool coir__freshq_enter(struct coir__worker *w)
 {
-    atomic_store_explicit(&w->holding, &w->fresh, memory_order_relaxed);
+    atomic_store_explicit(&w->in_fresh, true, memory_order_relaxed);
     atomic_signal_fence(memory_order_seq_cst); /* pairs with the barrier in lock_queue(): steal.c */
     return __builtin_expect(!atomic_load_explicit(&w->fresh.asked, memory_order_acquire), 1);
 }
 
 static inline void coir__freshq_leave(struct coir__worker *w)
 {
-    atomic_store_explicit(&w->holding, NULL, memory_order_release);
+    atomic_store_explicit(&w->in_fresh, false, memory_order_release);
 }
 
 /* True: it was empty. w: the caller. */

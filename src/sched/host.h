@@ -59,6 +59,9 @@ COIR_HIDDEN uint32_t coir__host_thread_id(void);
 /* f, the calling fiber, which has_values, is about to end: destroy them. May park. */
 COIR_HIDDEN void coir__host_fiber_values_end(struct coir__fiber *f);
 
+/* Its runtime, which ends, gives a fiber up that began with fn(arg): it never goes on. */
+COIR_HIDDEN void coir__host_given_up(void *(*fn)(void *), void *arg);
+
 /* The program has made a mistake, in a debug build: say what, and abort. */
 COIR_HIDDEN _Noreturn void coir__host_misuse(const char *what);
 

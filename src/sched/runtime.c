@@ -384,6 +384,11 @@ static void send_joiner_home(struct coir__fiber *f, void *arg)
     coir__spin_unlock(&f->lock);
     if (joiner)
         coir__waiter_release(joiner);
+    enum coir__state state = coir__fiber_state(f);
+    if (state == COIR__FRESH)
+        coir__host_given_up(f->fn, f->arg);
+    else if (state != COIR__FREE && state != COIR__ENDED)
+        coir__host_given_up(f->stack->fn, f->stack->arg);
 }
 
 /* What is still there when the loops have ended: unjoined results, and fibers that will never run
@@ -435,8 +440,10 @@ int coir__runtime_run(struct coir__runtime *rt, void (*fn)(void *), void *arg)
     coir__record_each(rt, send_joiner_home, NULL);
     while (atomic_load(&rt->joining) || atomic_load(&rt->visitors))
         coir__sys(SYS_sched_yield);
-    for (unsigned i = 0; i < rt->config.workers; i++)
+    for (unsigned i = 0; i < rt->config.workers; i++) {
         coir__worker_read_inbox(&rt->workers[i]); /* what the last visitors brought */
+        coir__record_flush(&rt->workers[i]);
+    }
     coir__record_each(rt, forget, NULL);
     await_knockers();
     free_runtime(rt);

@@ -24,6 +24,7 @@
 static void free_record(struct coir__worker *w, struct coir__fiber *f)
 {
     if (__builtin_expect(atomic_load_explicit(&f->mail, memory_order_acquire) != 0, 0)) {
+        coir__fiber_state_set(f, COIR__FREE); /* dumps: it has no stack any more */
         if (atomic_fetch_or_explicit(&f->mail, COIR__MAIL_FREE, memory_order_acq_rel) != 0)
             return;
         atomic_store_explicit(&f->mail, 0, memory_order_relaxed); /* read meanwhile */
@@ -246,8 +247,9 @@ static void unlock(void *arg)
 /* A fiber that is done is about to be ENDED: a few instructions. */
 static inline void take_result(struct coir__fiber *f, void **result, int *error)
 {
+    uint32_t turns = 0;
     while (coir__fiber_state(f) != COIR__ENDED)
-        coir__arch_pause();
+        coir__spin(&turns);
     *error = f->arg == COIR__FAILED ? coir__fiber_more(f)->error : 0;
     if (result)
         *result = f->arg;

@@ -128,7 +128,7 @@ static void lock_queue(struct coir__worker *victim)
     coir__spin_lock(&victim->fresh.lock);
     if (!atomic_exchange(&victim->fresh.asked, 1))
         coir__barrier_everywhere(); /* pairs with the fence in coir__freshq_enter() */
-    while (atomic_load_explicit(&victim->holding, memory_order_acquire) == &victim->fresh)
+    while (atomic_load_explicit(&victim->in_fresh, memory_order_acquire))
         coir__spin(&turns);
 }
 

@@ -12,6 +12,7 @@
 int coir__futex_wait(_Atomic int32_t *word, int32_t value, int64_t until_ns)
 {
     /* FUTEX_WAIT_BITSET takes an absolute time of CLOCK_MONOTONIC. */
+    until_ns = until_ns > 0 ? until_ns : 0; /* the kernel knows none before */
     struct __kernel_timespec until = { until_ns / 1000000000, until_ns % 1000000000 };
     return (int)coir__sys(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, value,
                           until_ns == COIR__NEVER ? NULL : &until, NULL, FUTEX_BITSET_MATCH_ANY);

@@ -70,7 +70,8 @@ struct coir__worker {
     struct coir__worker *self; /* where the GS base of the freestanding build points: see arch */
     /* The owner's, at every switch. */
     struct coir__fiber *current;
-    void *_Atomic holding;           /* sched/lock.h, freshq.h; read by others */
+    void *_Atomic holding;           /* sched/lock.h; read by others */
+    _Atomic bool in_fresh;           /* freshq.h; read by others */
     int32_t budget;                  /* fibers that may still run in this tick */
     uint32_t ready_left, fresh_left; /* still to take from the queue whose turn it is */
     bool fresh_turn;

@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: MIT */
 #include "../sched/kit.h"
 #include "dump_kit.h"
+#include "support/expect.h"
 
 #include "sched/stack.h"
 
@@ -210,6 +211,55 @@ static void runtimes_may_come_and_go_meanwhile(void **state)
     assert_int_equal(m.failed, 0);
 }
 
+static int hold_the_worker(void *arg)
+{
+    struct many *m = arg;
+    m->waiting = 1;
+    while (!m->stop)
+        ;
+    return 0;
+}
+
+static void *dump_once(void *arg)
+{
+    struct many *m = arg;
+    char *text = dump_text();
+    m->failed += text == NULL;
+    m->dumps++;
+    free(text);
+    return NULL;
+}
+
+/* What the worker finds in its inbox is a look, and behind it a cancel of who has just ended. */
+static void dump_who_holds_a_worker(void *arg)
+{
+    struct many *m = arg;
+    coir_attr attr = { .flags = COIR_SPREAD };
+    coir_scope scope = COIR_SCOPE_INIT;
+    EXPECT_EQ(coir_scope_open(&scope), 0);
+    coir__worker_self()->rt->next_worker = 1;
+    EXPECT_EQ(coir_scope_spawn_with(&scope, &attr, hold_the_worker, m), 0);
+    EXPECT(KIT_UNTIL(m->waiting));
+    coir_fiber *dumper = coir_spawn(dump_once, m);
+    coir_sleep(COIR_MS(5)); /* not yet so long that the worker is interrupted */
+    coir_scope_cancel(&scope);
+    m->stop = 1;
+    EXPECT_EQ(coir_scope_wait(&scope), 0);
+    coir_join(dumper, NULL);
+}
+
+static void who_has_ended_with_mail_unread_is_no_fiber_any_more(void **state)
+{
+    (void)state;
+    for (int i = 0; i < test_scaled(20, 4); i++) {
+        struct many m = { .n = 1 };
+        assert_int_equal(fiber_test_run(2, dump_who_holds_a_worker, &m), 0);
+        assert_int_equal(m.dumps, 1);
+        assert_int_equal(m.failed, 0);
+    }
+    assert_no_findings();
+}
+
 static void without_a_runtime_there_are_no_fibers(void **state)
 {
     (void)state;
@@ -283,6 +333,7 @@ int main(void)
         cmocka_unit_test(a_dump_touches_no_fibers_stack),
         cmocka_unit_test(fibers_may_come_and_go_meanwhile),
         cmocka_unit_test(runtimes_may_come_and_go_meanwhile),
+        cmocka_unit_test(who_has_ended_with_mail_unread_is_no_fiber_any_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

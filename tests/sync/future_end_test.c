@@ -257,6 +257,59 @@ static void coir_run_cancels_detached_asyncs_at_its_end(void **state)
     }
 }
 
+static void *outlast(void *arg)
+{
+    _Atomic int *parked = arg;
+    COIR_SHIELD(COIR_NEVER) {
+        *parked = 1;
+        coir_sleep(COIR_SEC(3600));
+    }
+    return NULL;
+}
+
+static int outlast_as_generator(coir_stream *stream, void *arg)
+{
+    (void)stream;
+    outlast(arg);
+    return 0;
+}
+
+static coir_stream *stream_left_over;
+
+static void leave_stubborn(void *arg)
+{
+    coir_attr attr = { .flags = COIR_DETACHED };
+    _Atomic int parked[2] = { 0, 0 };
+    char c;
+    (void)arg;
+    left_over = coir_async_with(&attr, outlast, &parked[0]);
+    stream_left_over = coir_stream_new(1, outlast_as_generator, &parked[1]);
+    COIR_TIMEOUT(COIR_MS(5))
+        EXPECT_FAILS(coir_stream_next(stream_left_over, &c), ETIMEDOUT);
+    EXPECT(KIT_UNTIL(parked[0] && parked[1]));
+}
+
+static void *await_left_over(void *arg)
+{
+    EXPECT_FAILS(coir_await(left_over, NULL), ECANCELED);
+    return arg;
+}
+
+static void nobody_waits_for_what_a_run_has_given_up(void **state)
+{
+    coir_options options = { .drain_ns = COIR_MS(1) };
+    (void)state;
+    for (const unsigned *w = test_workers; *w; w++) {
+        options.workers = *w;
+        assert_int_equal(coir_run(leave_stubborn, NULL, &options), 0);
+        assert_int_equal(coir_future_error(left_over), ECANCELED);
+        await_left_over(NULL);
+        coir_future_free(left_over);
+        coir_stream_free(stream_left_over);
+    }
+    assert_no_findings();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -267,6 +320,7 @@ int main(void)
         cmocka_unit_test(an_async_may_free_its_own_future),
         cmocka_unit_test(coir_run_waits_for_asyncs_and_their_futures_may_go_later),
         cmocka_unit_test(coir_run_cancels_detached_asyncs_at_its_end),
+        cmocka_unit_test(nobody_waits_for_what_a_run_has_given_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -391,6 +391,10 @@ static void *await_itself(void *arg)
 {
     struct stubborn *s = arg;
     EXPECT(KIT_UNTIL(s->itself));
+    coir_future *twice[] = { s->itself, s->itself };
+    EXPECT_FAILS(coir_await_all(twice, 2, NULL), EDEADLK);
+    EXPECT_FAILS(coir_await_any(twice, 2, NULL), EDEADLK);
+    EXPECT_FAILS(coir_race(twice, 2, NULL), EDEADLK);
     return coir_await(s->itself, NULL) < 0 ? COIR_FAILED : NULL;
 }
 

@@ -345,8 +345,11 @@ static void *wait_with_two_deadlines(void *arg)
     coir_deadline_set(coir_after(COIR_SEC(KIT_PATIENCE_S)));
     said = KIT_SAID(k->wait(&t->object, coir_after(COIR_MS(1))));
     t->wrong += said.err != ETIMEDOUT || coir_deadline_passed();
-    said = KIT_SAID(k->wait(&t->object, coir_now() - 1));
-    t->wrong += said.err != ETIMEDOUT;
+    const int64_t past_ns[] = { coir_now() - 1, 0, -1, INT64_MIN };
+    for (int i = 0; i < 4; i++) {
+        said = KIT_SAID(k->wait(&t->object, past_ns[i]));
+        t->wrong += said.err != ETIMEDOUT;
+    }
     coir_deadline_set(COIR_NEVER);
     return NULL;
 }
