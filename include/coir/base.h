@@ -33,6 +33,10 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+#ifndef _POSIX_C_SOURCE
+#error "coir needs -std=gnu11 (or later), or _GNU_SOURCE"
+#endif
+
 /* clang-format off */
 #ifdef __cplusplus
 #define COIR_BEGIN_DECLS extern "C" {

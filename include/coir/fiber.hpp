@@ -72,7 +72,7 @@ std::invoke_result_t<Function &> run(Function function, const coir_options *opti
 }
 
 /* A fiber and its handle. An exception that leaves its function is std::terminate's, unless it only
- * says that the fiber was cancelled. */
+ * says that the fiber was cancelled, or that its deadline, which it inherits, has passed. */
 class fiber
 {
   public:
@@ -138,8 +138,9 @@ class fiber
         try {
             (*own)();
         } catch (const std::system_error &e) {
-            const bool cancelled = coir_check() < 0 && errno == ECANCELED;
-            if (!cancelled || e.code() != std::errc::operation_canceled)
+            const bool says_so =
+                e.code() == std::errc::operation_canceled || e.code() == std::errc::timed_out;
+            if (!says_so || coir_check() == 0)
                 throw;
         }
         return nullptr;

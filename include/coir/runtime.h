@@ -38,8 +38,8 @@ typedef struct coir_options {
  * that is still parked after that is never resumed again (its operations are ended, its stack
  * stays), and one that computes is waited for.
  * Handles that were not joined end with the run. It may run again afterwards. options may be NULL.
- * Returns  0; -1 when the runtime did not start, and then fn did not run. errno: EINVAL an option
- *          out of its range or a reserved field not 0; EBUSY on a fiber, or while another coir_run
+ * Returns  0; -1 when the runtime did not start, and then fn did not run. errno: EINVAL fn is NULL,
+ *          an option out of its range or a reserved field not 0; EBUSY on a fiber, or while another coir_run
  *          is active; ENOMEM; EAGAIN no thread could be started; what io_uring_setup(2) said when
  *          the kernel refuses io_uring (ENOSYS, EPERM, ...).
  * Parks    never: it blocks the calling thread, which is a worker meanwhile. */

@@ -30,14 +30,11 @@ class mutex
     /* False at that time, or at the caller's deadline. Throws when it is cancelled. */
     bool try_lock_until(std::chrono::steady_clock::time_point when)
     {
-        int result = coir_mutex_timedlock(&mutex_, deadline_ns(when));
-        if (result < 0 && errno != ETIMEDOUT)
-            throw_errno("coir::mutex::try_lock_until");
-        return result == 0;
+        return try_lock_by(deadline_ns(when));
     }
     bool try_lock_for(std::chrono::nanoseconds time)
     {
-        return try_lock_until(std::chrono::steady_clock::now() + time);
+        return try_lock_by(deadline_ns(time));
     }
     void unlock() noexcept
     {
@@ -49,6 +46,14 @@ class mutex
     }
 
   private:
+    bool try_lock_by(int64_t until_ns)
+    {
+        int result = coir_mutex_timedlock(&mutex_, until_ns);
+        if (result < 0 && errno != ETIMEDOUT)
+            throw_errno("coir::mutex::try_lock_until");
+        return result == 0;
+    }
+
     coir_mutex mutex_ = COIR_MUTEX_INIT;
 };
 
@@ -115,20 +120,12 @@ class condition_variable
     bool wait_until(std::unique_lock<mutex> &lock, std::chrono::steady_clock::time_point when,
                     Predicate holds)
     {
-        while (!holds()) {
-            int64_t until_ns = deadline_ns(when);
-            if (coir_cond_timedwait(&cond_, lock.mutex()->native_handle(), until_ns) == 0)
-                continue;
-            if (errno != ETIMEDOUT || coir_deadline() < until_ns)
-                throw_errno("coir::condition_variable");
-            return holds();
-        }
-        return true;
+        return wait_by(lock, deadline_ns(when), std::move(holds));
     }
     template <typename Predicate>
     bool wait_for(std::unique_lock<mutex> &lock, std::chrono::nanoseconds time, Predicate holds)
     {
-        return wait_until(lock, std::chrono::steady_clock::now() + time, std::move(holds));
+        return wait_by(lock, deadline_ns(time), std::move(holds));
     }
     void notify_one() noexcept
     {
@@ -140,6 +137,19 @@ class condition_variable
     }
 
   private:
+    template <typename Predicate>
+    bool wait_by(std::unique_lock<mutex> &lock, int64_t until_ns, Predicate holds)
+    {
+        while (!holds()) {
+            if (coir_cond_timedwait(&cond_, lock.mutex()->native_handle(), until_ns) == 0)
+                continue;
+            if (errno != ETIMEDOUT || coir_deadline() < until_ns)
+                throw_errno("coir::condition_variable");
+            return holds();
+        }
+        return true;
+    }
+
     coir_cond cond_ = COIR_COND_INIT;
 };
 

@@ -34,6 +34,12 @@ inline int64_t deadline_ns(std::chrono::steady_clock::time_point when)
     return std::chrono::duration_cast<std::chrono::nanoseconds>(when.time_since_epoch()).count();
 }
 
+/* So much from now; max() and what goes beyond the clock: never. */
+inline int64_t deadline_ns(std::chrono::nanoseconds from_now) noexcept
+{
+    return coir_after(from_now.count());
+}
+
 /* COIR_TIMEOUT and COIR_SHIELD as objects: from here to the end of their life, in reverse order. */
 class guard
 {

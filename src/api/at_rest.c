@@ -1,4 +1,5 @@
-/* api/at_rest.c - all fibers are parked, and nothing can wake them.
+/* api/at_rest.c - nothing goes on: all fibers are parked, and nothing can wake them, or there is no
+ * memory to start more.
  * SPDX-License-Identifier: MIT
  *
  * Any thread of the program may wake a fiber, by a mutex, a channel or a cancel, and nobody knows
@@ -45,6 +46,15 @@ bool coir__host_alone(struct coir__runtime *rt)
         threads += e->d_name[0] != '.' && !is_kernels(e->d_name);
     closedir(dir);
     return threads == ours;
+}
+
+void coir__host_starves(void)
+{
+    static const char line[] = "coir: no memory for more stacks: fibers that were spawned have not "
+                               "started, and wait until others have ended\n";
+    static _Atomic bool told;
+    if (!atomic_exchange(&told, true) && write(STDERR_FILENO, line, sizeof line - 1) < 0)
+        return; /* there is nobody else to tell */
 }
 
 void coir__host_at_rest(struct coir__runtime *rt)

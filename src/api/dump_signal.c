@@ -27,6 +27,13 @@ static void on_signal(int number)
     errno = err;
 }
 
+static void dump(void)
+{
+    int err = coir__dump(STDERR_FILENO);
+    if (err < 0)
+        fprintf(stderr, "coir: no dump: %s\n", strerror(-err));
+}
+
 static void dump_when_woken(void *arg)
 {
     struct coir__helper *h = arg;
@@ -36,7 +43,7 @@ static void dump_when_woken(void *arg)
     pthread_sigmask(SIG_UNBLOCK, &set, NULL);
     while (!atomic_load(&h->ends))
         if (atomic_exchange(&h->word, 0) == 1)
-            coir__dump(STDERR_FILENO);
+            dump();
         else
             coir__helper_sleep(h, 0, COIR__NEVER);
 }

@@ -36,9 +36,14 @@ static const char *const ops[] = {
 
 void coir__dump_who(struct coir__text *t, const void *handle, const char *name)
 {
+    char plain[COIR__NAME_BYTES + 1];
+    int i = 0;
+    for (; i < COIR__NAME_BYTES && name[i]; i++) /* one line, and no commands to the terminal */
+        plain[i] = name[i] > 0 && name[i] < ' ' ? '?' : name[i];
+    plain[i] = 0;
     coir__text_add(t, "fiber %p", handle);
     if (*name)
-        coir__text_add(t, " \"%.*s\"", COIR__NAME_BYTES, name);
+        coir__text_add(t, " \"%s\"", plain);
 }
 
 /* A fiber that may have been seen. */

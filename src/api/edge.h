@@ -9,10 +9,17 @@
 #include "sched/stack.h"
 #include "sched/wait.h"
 
-/* The one place that sets errno. No park lies between it and the return of the public call. */
+/* coir__edge of -ECANCELED. A fiber that tries again for ever would keep a run from ending: once
+ * drain_ns runs, it lets others go first. */
+COIR_HIDDEN long coir__edge_cancelled(void);
+
+/* The one place that sets errno. No park lies between it and the return of the public call. The
+ * caller has nothing locked. */
 static inline long coir__edge(long result)
 {
     if (__builtin_expect(result < 0, 0)) {
+        if (result == -ECANCELED)
+            return coir__edge_cancelled();
         errno = (int)-result;
         return -1;
     }

@@ -153,6 +153,15 @@ coir_fiber *coir_spawn(void *(*fn)(void *), void *arg)
     return f ? coir__fiber_handle(f) : coir_spawn_with(NULL, fn, arg); /* which knows why not */
 }
 
+__attribute__((noinline)) long coir__edge_cancelled(void)
+{
+    struct coir__worker *w = coir__worker_self();
+    if (w && atomic_load_explicit(&w->rt->draining, memory_order_relaxed))
+        coir__yield();
+    coir__errno_set(ECANCELED);
+    return -1;
+}
+
 int coir_join(coir_fiber *fiber, void **result)
 {
     int error = 0;

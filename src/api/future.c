@@ -89,7 +89,8 @@ coir_future *coir_async(void *(*fn)(void *), void *arg)
 
 void coir_future_on_drop(coir_future *future, void (*drop)(void *value))
 {
-    future->drop = drop;
+    if (future)
+        future->drop = drop;
 }
 
 coir_future *coir_future_ref(coir_future *future)

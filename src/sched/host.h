@@ -59,6 +59,9 @@ COIR_HIDDEN uint32_t coir__host_thread_id(void);
 /* f, the calling fiber, which has_values, is about to end: destroy them. May park. */
 COIR_HIDDEN void coir__host_fiber_values_end(struct coir__fiber *f);
 
+/* Fibers that were spawned have waited for memory for a stack for some time. */
+COIR_HIDDEN void coir__host_starves(void);
+
 /* Its runtime, which ends, gives a fiber up that began with fn(arg): it never goes on. */
 COIR_HIDDEN void coir__host_given_up(void *(*fn)(void *), void *arg);
 

@@ -101,6 +101,7 @@ static __attribute__((noinline)) struct coir__fiber *starve(struct coir__worker 
                                                             struct coir__fiber *f)
 {
     w->starved = f;
+    w->starved_ns = coir__host_now();
     atomic_fetch_or_explicit(&w->refuses, COIR__REFUSES_STARVING, memory_order_relaxed);
     w->fresh_turn = false;
     w->fresh_left = 0;

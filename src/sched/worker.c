@@ -20,7 +20,12 @@
 _Thread_local struct coir__worker *coir__worker_tls;
 #endif
 
-enum { STARVED_RETRY_NS = 10 * 1000 * 1000, REST_NS = 1000 * 1000 * 1000, CALL_BIT = 1 };
+enum {
+    STARVED_RETRY_NS = 10 * 1000 * 1000,
+    STARVED_TELL_NS = 1000 * 1000 * 1000,
+    REST_NS = 1000 * 1000 * 1000,
+    CALL_BIT = 1
+};
 
 /* Waiting awake for mail: for how long, how often it may be in vain, and how long it takes to wake
  * from sleep. */
@@ -302,6 +307,15 @@ static void take_stock(struct coir__worker *w, int64_t now_ns)
         w->trim_ns = coir__stack_trim(w, now_ns);
 }
 
+/* Nothing else may be left to do, and then nobody would ever know why. */
+static __attribute__((noinline)) void tell_of_starving(struct coir__worker *w, int64_t now_ns)
+{
+    if (!w->starved_ns || now_ns - w->starved_ns < STARVED_TELL_NS)
+        return;
+    w->starved_ns = 0;
+    coir__host_starves();
+}
+
 static bool has_work(struct coir__worker *w)
 {
     return coir__runq_len(&w->ready) || (coir__freshq_len(w) && !w->starved);
@@ -320,6 +334,8 @@ static void work(struct coir__worker *w, int64_t now_ns)
 static void idle(struct coir__worker *w, int64_t now_ns, uint32_t phase)
 {
     bool alone = w->rt->config.workers == 1;
+    if (__builtin_expect(w->starved != NULL, 0))
+        tell_of_starving(w, now_ns);
     if (!alone && mail_comes_soon(w))
         return;
     int64_t look_ns = alone ? COIR__NEVER : coir__steal_when_idle(w, now_ns);

@@ -81,6 +81,7 @@ struct coir__worker {
     void *after_arg;
     struct coir__unwinder *unwinder; /* this thread's, or NULL */
     struct coir__fiber *starved;     /* FRESH: popped, but there was no stack for it */
+    int64_t starved_ns;              /* since when; 0: it was told */
     struct coir__fiber *chosen;      /* what the next park switches to; NULL: it picks */
     struct coir__stack *stack_cache; /* of the runtime's usual class */
     uint32_t stack_cached;

@@ -1,5 +1,6 @@
 /* tests/api/run_test.c - coir/runtime.h: coir_run, coir_main and their options.
  * SPDX-License-Identifier: MIT */
+#include "support/expect.h"
 #include "support/fiber_test.h"
 
 #include "sched/runtime.h"
@@ -287,6 +288,37 @@ static void void_calls_preserve_errno(void **state)
     }
 }
 
+/* It takes every failure for one that passes. */
+static void *try_again_for_ever(void *arg)
+{
+    coir_chan *chan = arg;
+    int c;
+    for (;;) {
+        coir_sleep(COIR_MS(1));
+        coir_chan_recv(chan, &c);
+    }
+    return NULL;
+}
+
+static void leave_one_who_tries_again(void *arg)
+{
+    const coir_attr attr = { .flags = COIR_DETACHED };
+    EXPECT(coir_spawn_with(&attr, try_again_for_ever, arg) != NULL);
+    coir_yield();
+}
+
+static void a_detached_fiber_that_tries_again_for_ever_ends_no_later_than_the_drain(void **state)
+{
+    (void)state;
+    for (const unsigned *w = test_workers; *w; w++) {
+        coir_options options = { .workers = *w, .drain_ns = COIR_MS(10) };
+        coir_chan *chan = coir_chan_new(sizeof(int), 0);
+        assert_int_equal(coir_run(leave_one_who_tries_again, chan, &options), 0);
+        coir_chan_free(chan);
+    }
+    assert_no_findings();
+}
+
 int main(void)
 {
     unsetenv("COIR_WORKERS");
@@ -303,6 +335,7 @@ int main(void)
         cmocka_unit_test(coir_main_runs_fn_as_a_fiber_and_returns_its_result),
         cmocka_unit_test(coir_main_says_in_one_line_why_it_cannot_start),
         cmocka_unit_test(void_calls_preserve_errno),
+        cmocka_unit_test(a_detached_fiber_that_tries_again_for_ever_ends_no_later_than_the_drain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -96,6 +96,11 @@ void cancelled_by_destructor()
         });
         outer.join();
         CHECK(said == ECANCELED);
+    {
+        coir::timeout t(1us); // which the fiber inherits
+        coir::fiber late(sleep_for_ever);
+        CHECK(throws(ETIMEDOUT, [&late] { late.join(); }));
+    }
     }
     coir::fiber replaced([] { CHECK(throws(ECANCELED, sleep_for_ever)); });
     replaced = coir::fiber();
@@ -229,6 +234,20 @@ void failures()
     } catch (const std::runtime_error &) {
         CHECK(ended == 5);
     }
+    coir::scope of_two(0, COIR_SCOPE_KEEP_GOING);
+    std::atomic<bool> first_failed{ false };
+    of_two.spawn([&first_failed] {
+        first_failed = true;
+        errno = EIO;
+        return -1;
+    });
+    of_two.spawn([&first_failed] {
+        while (!first_failed)
+            coir::yield();
+        coir::sleep_for(1ms);
+        throw std::runtime_error("second");
+    });
+    CHECK(throws(EIO, [&of_two] { of_two.wait(); }));
     coir::scope late;
     coir_attr no_deadline = COIR_ATTR_INIT;
     no_deadline.deadline_ns = COIR_NEVER;

@@ -46,6 +46,7 @@ void guards()
     s.wait();
     CHECK(value == FIBERS * rounds);
 
+    CHECK(coir::deadline_ns(std::chrono::nanoseconds::max()) == COIR_NEVER);
     std::unique_lock<coir::mutex> held(m);
     coir::async([&] {
         std::unique_lock<coir::mutex> other(m, std::defer_lock);

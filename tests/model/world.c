@@ -140,6 +140,10 @@ void coir__host_woke(void)
 {
 }
 
+void coir__host_starves(void)
+{
+}
+
 void coir__host_fiber_values_end(struct coir__fiber *f)
 {
     (void)f;
