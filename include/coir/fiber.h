@@ -8,8 +8,9 @@
 COIR_BEGIN_DECLS
 
 /* A handle. It is no address: compare it, pass it back, never read through it. It is valid until a
- * join has succeeded or, when it was detached, the fiber has ended, and a stale one is an EINVAL, not a crash, unless
- * 65,535 fibers have had the same place since: then it may be taken for the last of them. */
+ * join has succeeded or, when it was detached, the fiber has ended, and a stale one is an EINVAL,
+ * not a crash, unless 65,535 fibers have had the same place since: then it may be taken for the
+ * last of them. */
 typedef struct coir_fiber coir_fiber;
 
 enum {

@@ -36,12 +36,12 @@ typedef struct coir_options {
 /* Run fn(arg) as a fiber, with the calling thread as the first worker, until fn and all fibers that
  * are not detached have ended. Detached ones are then cancelled, given drain_ns and reaped; one
  * that is still parked after that is never resumed again (its operations are ended, its stack
- * stays), and one that computes is waited for.
- * Handles that were not joined end with the run. It may run again afterwards. options may be NULL.
+ * stays), and one that computes is waited for. Handles that were not joined end with the run. It
+ * may run again afterwards. options may be NULL.
  * Returns  0; -1 when the runtime did not start, and then fn did not run. errno: EINVAL fn is NULL,
- *          an option out of its range or a reserved field not 0; EBUSY on a fiber, or while another coir_run
- *          is active; ENOMEM; EAGAIN no thread could be started; what io_uring_setup(2) said when
- *          the kernel refuses io_uring (ENOSYS, EPERM, ...).
+ *          an option out of its range or a reserved field not 0; EBUSY on a fiber, or while another
+ *          coir_run is active; ENOMEM; EAGAIN no thread could be started; what io_uring_setup(2)
+ *          said when the kernel refuses io_uring (ENOSYS, EPERM, ...).
  * Parks    never: it blocks the calling thread, which is a worker meanwhile. */
 COIR_API int coir_run(void (*fn)(void *arg), void *arg, const coir_options *options);
 

@@ -66,8 +66,8 @@ class scope
     }
 
   private:
-    /* The first failure is kept, with its exception if it is one: not those that only say that their
-     * fiber was cancelled. */
+    /* The first failure is kept, with its exception if it is one: not those that only say that
+     * their fiber was cancelled. */
     int keep(std::exception_ptr thrown, int error) noexcept
     {
         if (error != ECANCELED && !failed_.test_and_set()) {
