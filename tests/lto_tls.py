@@ -42,6 +42,9 @@ HOOKS = {
     "coir__fiber_main": "an after-hook, on arrival; what the fiber runs is followed by a new look",
     "coir__op_stop": "the engine",
     "stop_bucket": "the engine",
+    "coir__ops_stop_all": "the engine, where stop_bucket is inlined",
+    "coir__ops_stop_closing": "likewise",
+    "coir__ops_stop_fd": "likewise",
 }
 
 
