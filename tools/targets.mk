@@ -76,7 +76,7 @@ asan: setup ## the tests under AddressSanitizer
 	    SAN="-fsanitize=address -fno-omit-frame-pointer"
 ubsan: setup ## the tests under UndefinedBehaviorSanitizer
 	@+$(call make_in,ubsan) run-tests TEST_SCALE=$(or $(SCALE),20) \
-	    SAN="-fsanitize=undefined -fno-sanitize-recover=all"
+	    SAN="-fsanitize=undefined -fno-sanitize-recover=all -DTEST_UBSAN"
 # Clang's: gcc's runtime dies at 8128 fibers.
 tsan: setup ## the tests under ThreadSanitizer
 	@tools/setup dev

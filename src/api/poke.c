@@ -1,5 +1,6 @@
 /* api/poke.c - see poke.h.
  * SPDX-License-Identifier: MIT */
+#include "ask.h"
 #include "edge.h"
 #include "poke.h"
 
@@ -58,9 +59,18 @@ void coir__poke(struct coir__worker *w)
         poke.sent++;
 }
 
+/* A worker may have answered by itself before its signal came. */
+static bool all_arrived(void)
+{
+    enum { LOOKS = 100, PAUSE_NS = 100 * 1000 };
+    for (int i = 0; i < LOOKS && atomic_load(&poke.arrived) != poke.sent; i++)
+        coir__ask_pause(PAUSE_NS);
+    return atomic_load(&poke.arrived) == poke.sent;
+}
+
 void coir__poke_over(void)
 {
-    if (!poke.installed || atomic_load(&poke.arrived) != poke.sent)
+    if (!poke.installed || !all_arrived())
         return; /* the program's own handler would get the late ones */
     if (is_ours())
         sigaction(SIGURG, &poke.before, NULL);

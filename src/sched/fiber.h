@@ -76,6 +76,7 @@ enum coir__flag {
     COIR__OWNS_TP = 8, /* has a thread pointer of its own, which the switch loads */
     COIR__NAMED = 16,
     COIR__CHILD = 32, /* of a scope, which waits for its end instead of a joiner */
+    COIR__STAYS = 64, /* begins where it was spawned to: not stolen, not sent away */
     COIR__SPECIAL = COIR__SAVES_FPU | COIR__OWNS_TP,
 };
 

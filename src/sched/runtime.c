@@ -423,6 +423,7 @@ int coir__runtime_run(struct coir__runtime *rt, void (*fn)(void *), void *arg)
     struct coir__spawn how = { .fn = run_first,
                                .arg = &first,
                                .name = "main",
+                               .flags = COIR__STAYS, /* on the calling thread */
                                .stack_class = -1,
                                .deadline_ns = COIR__NEVER };
     struct coir__fiber *f = NULL;
