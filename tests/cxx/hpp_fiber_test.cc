@@ -98,7 +98,7 @@ void cancelled_by_destructor()
         CHECK(said == ECANCELED);
     }
     {
-        coir::timeout t(1us); // which the fiber inherits: its failure is no exception's that got out
+        coir::timeout t(1us); // the fiber inherits it; that it was late does not terminate
         coir::fiber late(sleep_for_ever);
         coir::shield until_it_has_ended;
         late.join();

@@ -217,7 +217,8 @@ static void write_and_go(void *arg)
 }
 
 /* A kernel thread that has read may let go of the file only after its op is complete, and after the
- * close that follows: the next writer would still find a reader. The worker has to go on for that. */
+ * close that follows: the next writer would still find a reader. The worker has to go on for
+ * that. */
 static void until_really_closed(const char *fifo)
 {
     int fd;
