@@ -24,7 +24,6 @@ enum {
     KEPT = 1, /* stacks a worker keeps warm for good: to trim them would wake it for a page */
     WORDS = SLAB_SLOTS_MAX / 64,
 };
-char coir__memory_sync;
 
 static const int64_t TRIM_EVERY_NS = 1000000000;
 static const size_t SLAB_BYTES_MAX = (size_t)1 << 30;

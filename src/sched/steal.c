@@ -170,7 +170,9 @@ static void give_back(struct coir__worker *victim, struct coir__fiber **batch, u
 /* f, which is in no queue and locked, goes to another worker and is unlocked. */
 static bool change_home(struct coir__fiber *f, struct coir__worker *to)
 {
-    bool free = !atomic_load_explicit(&f->mail, memory_order_acquire) && !(f->flags & COIR__STAYS);
+    bool free = !atomic_load_explicit(&f->mail, memory_order_acquire);
+    if (f->flags & COIR__STAYS)
+        free = false;
     if (free)
         __atomic_store_n(&f->home, to, __ATOMIC_RELAXED);
     coir__spin_unlock(&f->lock);

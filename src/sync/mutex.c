@@ -26,15 +26,6 @@ __attribute__((noinline)) void coir__mutex_lock_slowly(struct coir__mutex *m)
         coir__wait_park_anyway(&me, COIR__WHY_MUTEX, &m->word, value);
 }
 
-static void leave_list(struct coir__mutex *m, struct coir__wait *w)
-{
-    uint64_t value = coir__word_lock(&m->word);
-    coir__wait_list_remove(&m->waiters, &w->entry);
-    if (!m->waiters)
-        value &= ~(uint64_t)COIR__MUTEX_WAITERS;
-    coir__word_unlock(&m->word, value);
-}
-
 __attribute__((noinline)) int coir__mutex_timedlock_slowly(struct coir__mutex *m,
                                                            int64_t deadline_ns)
 {
@@ -45,7 +36,7 @@ __attribute__((noinline)) int coir__mutex_timedlock_slowly(struct coir__mutex *m
         return 0;
     int err = coir__wait_park(&me, COIR__WHY_MUTEX, deadline_ns, &m->word, value);
     if (err)
-        leave_list(m, &me);
+        coir__wait_leave(&me, &m->waiters, &m->word, COIR__WORD_BUSY, COIR__MUTEX_WAITERS);
     return -err;
 }
 

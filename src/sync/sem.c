@@ -2,15 +2,6 @@
  * SPDX-License-Identifier: MIT */
 #include "sem.h"
 
-static void leave_list(struct coir__sem *s, struct coir__wait *w)
-{
-    uint64_t value = coir__word_lock_by(&s->word, COIR__SEM_BUSY);
-    coir__wait_list_remove(&s->waiters, &w->entry);
-    if (!s->waiters)
-        value &= ~COIR__SEM_WAITERS;
-    coir__word_unlock(&s->word, value);
-}
-
 int coir__sem_wait_slowly(struct coir__sem *s, int64_t deadline_ns)
 {
     struct coir__wait me;
@@ -23,7 +14,7 @@ int coir__sem_wait_slowly(struct coir__sem *s, int64_t deadline_ns)
     coir__wait_list_push(&s->waiters, &me.entry);
     int err = coir__wait_park(&me, COIR__WHY_SEM, deadline_ns, &s->word, COIR__SEM_WAITERS);
     if (err)
-        leave_list(s, &me);
+        coir__wait_leave(&me, &s->waiters, &s->word, COIR__SEM_BUSY, COIR__SEM_WAITERS);
     return -err;
 }
 

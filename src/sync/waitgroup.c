@@ -2,15 +2,6 @@
  * SPDX-License-Identifier: MIT */
 #include "waitgroup.h"
 
-static void leave_list(struct coir__waitgroup *wg, struct coir__wait *w)
-{
-    uint64_t value = coir__word_lock(&wg->word);
-    coir__wait_list_remove(&wg->waiters, &w->entry);
-    if (!wg->waiters)
-        value &= ~(uint64_t)COIR__WAITGROUP_WAITERS;
-    coir__word_unlock(&wg->word, value);
-}
-
 int coir__waitgroup_wait_slowly(struct coir__waitgroup *wg, int64_t deadline_ns)
 {
     struct coir__wait me;
@@ -24,7 +15,7 @@ int coir__waitgroup_wait_slowly(struct coir__waitgroup *wg, int64_t deadline_ns)
     int err = coir__wait_park(&me, COIR__WHY_WAITGROUP, deadline_ns, &wg->word,
                               value | COIR__WAITGROUP_WAITERS);
     if (err)
-        leave_list(wg, &me);
+        coir__wait_leave(&me, &wg->waiters, &wg->word, COIR__WORD_BUSY, COIR__WAITGROUP_WAITERS);
     return -err;
 }
 

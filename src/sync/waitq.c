@@ -41,3 +41,11 @@ void coir__wait_release_all(struct coir__wait_chain chain)
         coir__waiter_release(e->waiter);
     }
 }
+
+void coir__wait_leave(struct coir__wait *w, struct coir__wait_entry **list, _Atomic uint64_t *word,
+                      uint64_t busy, uint64_t bit)
+{
+    uint64_t value = coir__word_lock_by(word, busy);
+    coir__wait_list_remove(list, &w->entry);
+    coir__word_unlock(word, *list ? value : value & ~bit);
+}

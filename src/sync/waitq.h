@@ -144,6 +144,11 @@ static inline void coir__wait_init(struct coir__wait *w, const void *on)
     w->entry.claimed = false;
 }
 
+/* A wait has failed: take w off its list. The word has bit while that is not empty, and busy while
+ * it is taken. */
+COIR_HIDDEN void coir__wait_leave(struct coir__wait *w, struct coir__wait_entry **list,
+                                  _Atomic uint64_t *word, uint64_t busy, uint64_t bit);
+
 static inline void coir__wait_unlock(void *arg)
 {
     struct coir__wait *w = arg;

@@ -56,7 +56,8 @@ MUTANTS = {
         "sched/wait.h", "|| coir__fiber_home(w->fiber) != self ||", "||",
         ["claim, by another worker"], False),
     "who gives up stays on the list": (
-        "sync/sem.c", "    if (err)\n        leave_list", "    if (0)\n        leave_list",
+        "sync/sem.c", "    if (err)\n        coir__wait_leave",
+        "    if (0)\n        coir__wait_leave",
         ["claim, waker or timer"], False),
     "who gives up waiting for a scope's children is still woken by them": (
         "sync/scope.c", "    if (err) {", "    if (0) {", ["scope, a deadline"], False),
