@@ -23,6 +23,7 @@ static const char *const whys[] = {
     [COIR__WHY_RECV] = "receive from %p",
     [COIR__WHY_SELECT] = "select",
     [COIR__WHY_FUTURE] = "future %p",
+    [COIR__WHY_FUTURES] = "any of several futures",
     [COIR__WHY_SCOPE] = "scope %p",
     [COIR__WHY_DUMP] = "coir_dump",
 };
@@ -81,12 +82,54 @@ static void add_op(struct coir__text *t, const struct coir__op_view *op)
         coir__text_add(t, "%s on fd %d", name, op->fd);
 }
 
+static void add_case(struct coir__text *t, const struct coir__ask *ask,
+                     const struct coir__case_view *c)
+{
+    switch ((enum coir__case_kind)c->kind) {
+    case COIR__CASE_SEND:
+        coir__text_add(t, "send to %p", c->on);
+        break;
+    case COIR__CASE_RECV:
+        coir__text_add(t, "receive from %p", c->on);
+        break;
+    case COIR__CASE_FD:
+        coir__text_add(t, "fd %d", c->fd);
+        break;
+    case COIR__CASE_JOIN:
+        coir__text_add(t, "join of ");
+        add_other(t, ask, coir__fiber_of((void *)(uintptr_t)c->on), c->on);
+        break;
+    case COIR__CASE_AWAIT:
+        coir__text_add(t, "future %p", c->on);
+        break;
+    case COIR__CASE_TIMER:
+        coir__text_add(t, "timer");
+        break;
+    default:
+        coir__text_add(t, "case %d", c->kind);
+    }
+}
+
+static void add_cases(struct coir__text *t, const struct coir__ask *ask,
+                      const struct coir__sight *s)
+{
+    coir__text_add(t, "select of ");
+    for (uint32_t i = 0; i < s->cases_len && i < COIR__CASES_SEEN; i++) {
+        coir__text_add(t, i ? ", " : "");
+        add_case(t, ask, &s->cases[i]);
+    }
+    if (s->cases_len > COIR__CASES_SEEN)
+        coir__text_add(t, ", and %u more", s->cases_len - COIR__CASES_SEEN);
+}
+
 static void add_why(struct coir__text *t, const struct coir__ask *ask, const struct coir__sight *s)
 {
     const char *why = s->why < sizeof whys / sizeof *whys ? whys[s->why] : NULL;
     if (s->why == COIR__WHY_JOIN && s->on) {
         coir__text_add(t, "join of ");
         add_other(t, ask, coir__fiber_of(s->on), s->on);
+    } else if (s->why == COIR__WHY_SELECT && s->cases_len) {
+        add_cases(t, ask, s);
     } else if (s->why == COIR__WHY_IO && s->waiter) {
         add_op(t, &s->op);
     } else if (s->why == COIR__WHY_FUTURE && s->owner) {

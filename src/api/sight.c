@@ -59,6 +59,14 @@ static void see_signalled(struct coir__sight *sight, const struct coir__waiter *
     sight->bounded = false;
 }
 
+static void see_cases(struct coir__sight *sight, const struct coir__waiter *wait)
+{
+    const struct coir__case *cases = coir__select_view(wait, &sight->cases_len);
+    for (uint32_t i = 0; i < sight->cases_len && i < COIR__CASES_SEEN; i++)
+        sight->cases[i] =
+            (struct coir__case_view){ (uint8_t)cases[i].kind, cases[i].fd, cases[i].on };
+}
+
 /* The waiter is on the stack of a fiber that stays parked, and what it waits for is there as long
  * as its call has not returned. */
 static void see_wait(struct coir__sight *sight, const struct coir__waiter *wait, uint32_t stamp)
@@ -82,6 +90,9 @@ static void see_wait(struct coir__sight *sight, const struct coir__waiter *wait,
     case COIR__WHY_RWLOCK_READ:
     case COIR__WHY_RWLOCK_WRITE:
         sight->owner = coir__rwlock_writer(wait->on);
+        break;
+    case COIR__WHY_SELECT:
+        see_cases(sight, wait);
         break;
     case COIR__WHY_COND:
         if (sight->woken)

@@ -10,6 +10,16 @@
 #include "io/op.h"
 #include "sched/dump.h"
 #include "sched/runtime.h"
+#include "sync/select.h"
+
+/* Of a select's case: its kind, and what it waits for. */
+struct coir__case_view {
+    uint8_t kind; /* enum coir__case_kind */
+    int32_t fd;   /* FD */
+    const void *on;
+};
+
+enum { COIR__CASES_SEEN = 4 };
 
 /* One fiber. */
 struct coir__sight {
@@ -31,7 +41,9 @@ struct coir__sight {
     const void *on;                    /* the lock, ...; JOIN: the other fiber's handle */
     uint64_t owner;                    /* MUTEX: who has it, as in sync/waitq.h; 0: nobody */
     struct coir__op_view op;           /* IO */
-    uintptr_t fn;                      /* FRESH: its function */
+    struct coir__case_view cases[COIR__CASES_SEEN]; /* SELECT: the first ones */
+    uint32_t cases_len;                             /* likewise: all */
+    uintptr_t fn;                                   /* FRESH: its function */
     char name[COIR__NAME_BYTES];
     uintptr_t frames[];
 };

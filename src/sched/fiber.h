@@ -64,6 +64,7 @@ enum coir__why {
     COIR__WHY_RECV,
     COIR__WHY_SELECT,
     COIR__WHY_FUTURE,
+    COIR__WHY_FUTURES,
     COIR__WHY_SCOPE,
     COIR__WHY_DUMP,
     COIR__WHY_LAST,

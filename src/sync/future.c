@@ -141,7 +141,7 @@ __attribute__((noinline)) long coir__future_wait_any(struct coir__future *const 
     struct wait_any any = { .futures = futures, .entries = entries, .n = n };
     coir__waiter_init_lists(&any.waiter);
     any.waiter.on = futures;
-    long first = -coir__waiter_wait(&any.waiter, COIR__WHY_SELECT, deadline_ns, enter_lists, &any);
+    long first = -coir__waiter_wait(&any.waiter, COIR__WHY_FUTURES, deadline_ns, enter_lists, &any);
     for (size_t i = 0; i < any.entered; i++) {
         if (entries[i].claimed)
             first = (long)i;

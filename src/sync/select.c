@@ -5,7 +5,7 @@
 #include "sched/runtime.h"
 
 struct select {
-    struct coir__waiter waiter;
+    struct coir__waiter waiter; /* first */
     struct coir__case *cases;
     uint32_t n;
     uint32_t entered; /* so many, in their order */
@@ -21,6 +21,13 @@ static struct coir__case *nth(const struct select *s, uint32_t k)
 static const struct coir__select_kind *kind_of(const struct select *s, const struct coir__case *c)
 {
     return s->kinds[c->kind];
+}
+
+const struct coir__case *coir__select_view(const struct coir__waiter *waiter, uint32_t *n)
+{
+    const struct select *s = (const struct select *)waiter;
+    *n = waiter->on ? s->n : 0;
+    return waiter->on ? s->cases : NULL;
 }
 
 /* Below bound. Threads may lose each other's updates. */

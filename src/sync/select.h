@@ -74,6 +74,11 @@ COIR_HIDDEN long coir__select(struct coir__case *cases, uint32_t n, int64_t unti
                               const struct coir__select_kind *const *kinds,
                               struct coir__select_beside *beside);
 
+/* The cases of a fiber that is parked with COIR__WHY_SELECT. NULL: it only waits until what it has
+ * given up is over. By its home worker. */
+COIR_HIDDEN const struct coir__case *coir__select_view(const struct coir__waiter *waiter,
+                                                       uint32_t *n);
+
 COIR_HIDDEN extern const struct coir__select_kind coir__select_send, coir__select_recv,
     coir__select_join, coir__select_timer, coir__select_await;
 

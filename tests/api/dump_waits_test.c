@@ -7,6 +7,9 @@
 #include "../sched/kit.h"
 #include "dump_kit.h"
 
+#include <sys/eventfd.h>
+#include <unistd.h>
+
 struct scene {
     coir_mutex mutex, unlocked;
     coir_cond cond;
@@ -93,8 +96,13 @@ static void *selects(void *arg)
 {
     struct scene *s = arg;
     int n = 0;
-    coir_case cases[] = { COIR_CASE_RECV(s->empty, &n), COIR_CASE_SEND(s->full, &n) };
-    return coir_select(cases, 2, -1) < 0 ? COIR_FAILED : NULL;
+    int fd = eventfd(0, EFD_CLOEXEC);
+    coir_case cases[] = { COIR_CASE_RECV(s->empty, &n), COIR_CASE_SEND(s->full, &n),
+                          COIR_CASE_FD(fd, POLLIN), COIR_CASE_TIMER(COIR_NEVER),
+                          COIR_CASE_RECV(NULL, &n) };
+    int index = coir_select(cases, 5, -1);
+    close(fd);
+    return index < 0 ? COIR_FAILED : NULL;
 }
 
 static void *awaits(void *arg)
@@ -147,7 +155,8 @@ static const struct {
     { "group", ": waitgroup 0x*\n", COIR__WHY_WAITGROUP, waits_for_group },
     { "sender", ": send to 0x*\n", COIR__WHY_SEND, sends },
     { "receiver", ": receive from 0x*\n", COIR__WHY_RECV, receives },
-    { "selector", ": select\n", COIR__WHY_SELECT, selects },
+    { "selector", ": select of receive from 0x*, send to 0x*, fd *, timer, and 1 more\n",
+      COIR__WHY_SELECT, selects },
     { "awaiter", ": future 0x*\n", COIR__WHY_FUTURE, awaits },
     { "doer", ": sem 0x*\n", COIR__WHY_SEM, does_once },
     { "onlooker", ": once 0x*\n", COIR__WHY_ONCE, does_once },
@@ -289,6 +298,7 @@ static void go_round(void *arg)
     struct ring_scene *r = arg;
     struct scene *s = &r->scene;
     coir_attr one = { .name = "one" }, two = { .name = "two", .flags = COIR_SPREAD };
+    kit_nobody_steals(); /* they are told of by workers, in order */
     coir_fiber *first = coir_spawn_with(&one, r->ring->one, s);
     KIT_UNTIL(*(_Atomic uint64_t *)&s->mutex != 0);
     coir_fiber *second = s->joined = coir_spawn_with(&two, r->ring->two, s);
