@@ -7,7 +7,8 @@
  *           woke is still returning, and while the one that woke it is. They may not be moved or
  *           copied in use.
  * Order     waiters are served in the order in which they came, and what is released is handed to
- *           the waiter, not put up for grabs.
+ *           the waiter, not put up for grabs. Only a mutex goes to one on the worker that unlocks
+ *           it before older ones elsewhere, past each of them at most 250 times.
  * Failure   is -1 with ETIMEDOUT or ECANCELED, at the deadline or cancel of the caller. Calls that
  *           return void, and coir_cond_wait's way back into the mutex, wait whatever happens. A
  *           deadline given as an argument is absolute; the caller's own, if earlier, holds as well.
@@ -40,7 +41,7 @@ COIR_API COIR_NODISCARD int coir_mutex_timedlock(coir_mutex *mutex, int64_t dead
 /* Take it unless somebody has it. Never parks, also after a cancel. Returns 0, or -1 EBUSY. */
 COIR_API COIR_NODISCARD int coir_mutex_trylock(coir_mutex *mutex);
 
-/* Hand it to the oldest waiter, or make it free. Never parks. */
+/* Hand it to a waiter, or make it free. Never parks. */
 COIR_API void coir_mutex_unlock(coir_mutex *mutex);
 
 /* Waiting until something that a mutex guards has changed. */

@@ -2,6 +2,8 @@
  * SPDX-License-Identifier: MIT */
 #include "mutex.h"
 
+#include "sched/worker.h"
+
 /* With the word, for w: take the mutex, or enter the list. True: taken. */
 static bool take_or_enter(struct coir__mutex *m, struct coir__wait *w, uint64_t *value)
 {
@@ -40,16 +42,40 @@ __attribute__((noinline)) int coir__mutex_timedlock_slowly(struct coir__mutex *m
     return -err;
 }
 
-/* The oldest that wants it still. What cond.c has put here was claimed there. */
+static bool is_at_home(const struct coir__wait_entry *e, const struct coir__worker *w)
+{
+    return e->waiter->fiber && coir__fiber_home(e->waiter->fiber) == w;
+}
+
+/* There is one. The oldest; or, of the oldest few, one of the caller's worker: to hand it over there
+ * takes nanoseconds, to another worker a message. Who goes on comes back behind the others of his
+ * worker, so that soon they stand in groups. Nobody is passed for ever (docs/adr/0016). */
+static struct coir__wait_entry *next_in_line(const struct coir__mutex *m)
+{
+    enum { FEW = 8, PASSED_MAX = 250 };
+    struct coir__wait_entry *oldest = m->waiters, *e = oldest;
+    struct coir__worker *w = coir__worker_self();
+    if (!w || oldest->passed == PASSED_MAX)
+        return oldest;
+    for (int i = 0; i < FEW && (i == 0 || e != oldest); i++, e = e->next) {
+        if (!is_at_home(e, w))
+            continue;
+        oldest->passed += e != oldest;
+        return e;
+    }
+    return oldest;
+}
+
+/* Who wants it still. What cond.c has put here was claimed there. */
 static struct coir__wait_entry *next_owner(struct coir__mutex *m)
 {
-    struct coir__wait_entry *e;
-    while ((e = m->waiters)) {
+    while (m->waiters) {
+        struct coir__wait_entry *e = next_in_line(m);
         coir__wait_list_remove(&m->waiters, e);
         if (e->claimed || coir__waiter_claim_listed(e->waiter, 0))
-            break;
+            return e;
     }
-    return e;
+    return NULL;
 }
 
 __attribute__((noinline)) void coir__mutex_unlock_slowly(struct coir__mutex *m, uint64_t owner)

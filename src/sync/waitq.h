@@ -52,8 +52,9 @@ static inline void coir__word_unlock(_Atomic uint64_t *word, uint64_t value)
 struct coir__wait_entry {
     struct coir__wait_entry *next, *prev; /* next NULL: on no list */
     struct coir__waiter *waiter;
-    bool claimed; /* its wait is over: it waits on for a mutex (cond.c), or its select has seen it
+    bool claimed;   /* its wait is over: it waits on for a mutex (cond.c), or its select has seen it
                      happen (select.h) */
+    uint8_t passed; /* so many that came later had the mutex before it (mutex.c) */
 };
 
 static inline void coir__wait_list_push(struct coir__wait_entry **list, struct coir__wait_entry *e)
@@ -142,6 +143,7 @@ static inline void coir__wait_init(struct coir__wait *w, const void *on)
     w->entry.next = NULL;
     w->entry.waiter = &w->waiter;
     w->entry.claimed = false;
+    w->entry.passed = 0;
 }
 
 /* A wait has failed: take w off its list. The word has bit while that is not empty, and busy while

@@ -140,12 +140,73 @@ static void unlock_hands_it_to_the_waiter_and_not_to_who_comes_first(void **stat
     kit_assert_said(t.late, 0, 0); /* it was free */
 }
 
+/* One waits on another worker, while those here pass the mutex on to each other. */
+enum { LOCALS = 6, PASSED_MAX = 250 };
+
+struct passed {
+    coir_mutex mutex;
+    long taken, taken_before; /* by those here; when the other got it */
+    _Atomic bool got_it;
+    int elsewhere;
+};
+
+static void *wait_elsewhere(void *arg)
+{
+    struct passed *p = arg;
+    p->elsewhere = coir__worker_self()->index != 0;
+    coir_mutex_lock(&p->mutex);
+    p->taken_before = p->taken;
+    p->got_it = true;
+    coir_mutex_unlock(&p->mutex);
+    return NULL;
+}
+
+static void *take_turns_here(void *arg)
+{
+    struct passed *p = arg;
+    while (!p->got_it && p->taken < 100000) {
+        coir_mutex_lock(&p->mutex);
+        p->taken++;
+        coir_yield();
+        coir_mutex_unlock(&p->mutex);
+    }
+    return NULL;
+}
+
+static void pass_it_on(void *arg)
+{
+    struct passed *p = arg;
+    coir_fiber *here[LOCALS];
+    kit_nobody_steals();
+    coir__worker_self()->rt->next_worker = 1;
+    coir_mutex_lock(&p->mutex);
+    coir_fiber *elsewhere = crowd_spawn(wait_elsewhere, p);
+    KIT_UNTIL(coir__fiber_state(kit_record(elsewhere)) == COIR__PARKED);
+    for (int i = 0; i < LOCALS; i++)
+        here[i] = coir_spawn(take_turns_here, p);
+    KIT_UNTIL(coir__fiber_state(kit_record(here[LOCALS - 1])) == COIR__PARKED);
+    coir_mutex_unlock(&p->mutex);
+    for (int i = 0; i < LOCALS; i++)
+        coir_join(here[i], NULL);
+    coir_join(elsewhere, NULL);
+}
+
+static void who_waits_elsewhere_is_passed_so_many_times_at_most(void **state)
+{
+    (void)state;
+    struct passed p = { .taken = 0 };
+    assert_int_equal(fiber_test_run(2, pass_it_on, &p), 0);
+    assert_true(p.elsewhere);
+    assert_int_equal(p.taken_before, PASSED_MAX);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_one_has_it_at_a_time),
         cmocka_unit_test(it_is_not_lost_by_those_who_stop_waiting),
         cmocka_unit_test(unlock_hands_it_to_the_waiter_and_not_to_who_comes_first),
+        cmocka_unit_test(who_waits_elsewhere_is_passed_so_many_times_at_most),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
