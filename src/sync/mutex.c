@@ -47,9 +47,9 @@ static bool is_at_home(const struct coir__wait_entry *e, const struct coir__work
     return e->waiter->fiber && coir__fiber_home(e->waiter->fiber) == w;
 }
 
-/* There is one. The oldest; or, of the oldest few, one of the caller's worker: to hand it over there
- * takes nanoseconds, to another worker a message. Who goes on comes back behind the others of his
- * worker, so that soon they stand in groups. Nobody is passed for ever (docs/adr/0016). */
+/* There is one. The oldest; or, of the oldest few, one of the caller's worker: to hand it over
+ * there takes nanoseconds, to another worker a message. Who goes on comes back behind the others of
+ * his worker, so that soon they stand in groups. Nobody is passed for ever (docs/adr/0016). */
 static struct coir__wait_entry *next_in_line(const struct coir__mutex *m)
 {
     enum { FEW = 8, PASSED_MAX = 250 };
