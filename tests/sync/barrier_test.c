@@ -119,6 +119,8 @@ static void one_leaves(struct parties *s, int round, bool cancel)
     }
     if (cancel && round % 4 < 2)
         coir_cancel(s->p[leaver].fiber);
+    if (cancel && round % 4 == 0) /* it has left before the last one comes */
+        KIT_UNTIL(coir__fiber_state(kit_record(s->p[leaver].fiber)) == COIR__ENDED);
     party_start(&s->p[2], &s->barrier, round % 5 == 0);
     for (int i = 0; i < round % 7; i++)
         kit_pause();
