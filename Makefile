@@ -35,7 +35,7 @@ cross_inc := $(if $(cross),-Itests/support/cross -I$(BUILD)/include)
 cmocka    := $(if $(cross),-static,-lcmocka) -lm
 
 warnings  := -Wall -Wextra -Werror
-includes  := -Iinclude -Isrc $(cross_inc)
+includes  := -Iinclude -Isrc $(cross_inc) $(if $(filter boost,$(ARCH)),-DTEST_BOOST)
 branch    := $(if $(filter x86_64,$(cpu)),-fcf-protection=branch)
 branch    += $(if $(filter aarch64,$(cpu)),-mbranch-protection=bti)
 debug     := $(if $(DEBUG),-DCOIR_DEBUG)
