@@ -33,7 +33,7 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
-#ifndef _POSIX_C_SOURCE
+#if defined(__STRICT_ANSI__) && !defined(_POSIX_C_SOURCE) && !defined(_GNU_SOURCE)
 #error "coir needs -std=gnu11 (or later), or _GNU_SOURCE"
 #endif
 
