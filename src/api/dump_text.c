@@ -82,25 +82,38 @@ static void add_op(struct coir__text *t, const struct coir__op_view *op)
         coir__text_add(t, "%s on fd %d", name, op->fd);
 }
 
+static void add_join(struct coir__text *t, const struct coir__ask *ask, const void *handle)
+{
+    coir__text_add(t, "join of ");
+    add_other(t, ask, coir__fiber_of(handle), handle);
+}
+
+/* With on in the place of the %p. */
+static void add_object(struct coir__text *t, enum coir__why why, const void *on)
+{
+    const char *text = whys[why];
+    size_t words = strcspn(text, "%");
+    coir__text_add(t, "%.*s%p%s", (int)words, text, on, text + words + 2);
+}
+
 static void add_case(struct coir__text *t, const struct coir__ask *ask,
                      const struct coir__case_view *c)
 {
     switch ((enum coir__case_kind)c->kind) {
     case COIR__CASE_SEND:
-        coir__text_add(t, "send to %p", c->on);
+        add_object(t, COIR__WHY_SEND, c->on);
         break;
     case COIR__CASE_RECV:
-        coir__text_add(t, "receive from %p", c->on);
+        add_object(t, COIR__WHY_RECV, c->on);
         break;
     case COIR__CASE_FD:
         coir__text_add(t, "fd %d", c->fd);
         break;
     case COIR__CASE_JOIN:
-        coir__text_add(t, "join of ");
-        add_other(t, ask, coir__fiber_of((void *)(uintptr_t)c->on), c->on);
+        add_join(t, ask, c->on);
         break;
     case COIR__CASE_AWAIT:
-        coir__text_add(t, "future %p", c->on);
+        add_object(t, COIR__WHY_FUTURE, c->on);
         break;
     case COIR__CASE_TIMER:
         coir__text_add(t, "timer");
@@ -126,8 +139,7 @@ static void add_why(struct coir__text *t, const struct coir__ask *ask, const str
 {
     const char *why = s->why < sizeof whys / sizeof *whys ? whys[s->why] : NULL;
     if (s->why == COIR__WHY_JOIN && s->on) {
-        coir__text_add(t, "join of ");
-        add_other(t, ask, coir__fiber_of(s->on), s->on);
+        add_join(t, ask, s->on);
     } else if (s->why == COIR__WHY_SELECT && s->cases_len) {
         add_cases(t, ask, s);
     } else if (s->why == COIR__WHY_IO && s->waiter) {
@@ -139,8 +151,7 @@ static void add_why(struct coir__text *t, const struct coir__ask *ask, const str
         coir__text_add(t, "mutex %p", s->on);
         add_owner(t, ask, s->owner);
     } else if (why && strchr(why, '%')) {
-        size_t words = strcspn(why, "%");
-        coir__text_add(t, "%.*s%p%s", (int)words, why, s->on, why + words + 2);
+        add_object(t, (enum coir__why)s->why, s->on);
         add_owner(t, ask, s->owner);
     } else if (why) {
         coir__text_add(t, "%s", why);
