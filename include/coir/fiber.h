@@ -47,6 +47,8 @@ COIR_API void *coir_fail(int err);
  *          EAGAIN (the runtime is ending), EINVAL (attr, or fn is NULL), or what coir_run would say
  *          when the runtime cannot start. After success fn will run, even if the fiber is cancelled
  *          before its start.
+ * Order    first in, first out on each worker; but one that a fiber of that worker waits for (a
+ *          join, an await, a scope's end) comes next, and after it those spawned later.
  * Parks    never, and works after the caller's cancel or deadline.
  * Owns     arg passes to fn when the call succeeds; attr is only read during the call. */
 COIR_API coir_fiber *coir_spawn(void *(*fn)(void *), void *arg);

@@ -124,7 +124,7 @@ struct coir__fiber {
     uint8_t flags;             /* enum coir__flag; constant after spawn */
     uint8_t shields;           /* COIR_SHIELD blocks it is in; the fiber itself */
     bool has_values;           /* more.values is not NULL; the fiber itself */
-    uint8_t reserved[2];
+    _Atomic uint16_t place;    /* FRESH, in its home's ring: where. Else anything: freshq.h */
     _Atomic uint32_t ident; /* the generation, which grows with each use and is never 0 in use; and
                              * above it COIR__ASKED, COIR__REVOKED */
 } __attribute__((aligned(COIR__CACHE_LINE)));

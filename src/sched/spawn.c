@@ -305,6 +305,7 @@ static __attribute__((noinline)) int await_end(struct coir__fiber *f, int64_t de
     coir__waiter_init(&me);
     me.on = f;
     SET(f->joiner, &me);
+    coir__freshq_first(f);
     int err = coir__waiter_wait(&me, COIR__WHY_JOIN, deadline_ns, unlock, f);
     if (err == 0)
         return 0;

@@ -24,25 +24,6 @@ enum {
 };
 static const int64_t REVIEW_MAX_NS = 1000 * 1000 * 1000;
 
-__attribute__((noinline)) bool coir__freshq_push_slowly(struct coir__worker *w,
-                                                        struct coir__fiber *f)
-{
-    coir__freshq_leave(w);
-    coir__spin_lock(&w->fresh.lock);
-    bool empty = !coir__runq_push(&w->fresh.q, f);
-    coir__spin_unlock(&w->fresh.lock);
-    return empty;
-}
-
-__attribute__((noinline)) struct coir__fiber *coir__freshq_pop_slowly(struct coir__worker *w)
-{
-    coir__freshq_leave(w);
-    coir__spin_lock(&w->fresh.lock);
-    struct coir__fiber *f = coir__runq_pop(&w->fresh.q);
-    coir__spin_unlock(&w->fresh.lock);
-    return f;
-}
-
 void coir__freshq_send(struct coir__fiber *f)
 {
     atomic_fetch_add_explicit(&f->home->fresh.coming, 1, memory_order_relaxed);
@@ -151,8 +132,8 @@ static uint32_t take(struct coir__worker *victim, struct coir__fiber **batch)
     uint32_t n = 0;
     lock_queue(victim);
     uint32_t wanted = (coir__runq_len(q) + 1) / 2;
-    for (; n < wanted && n < BATCH_MAX; n++)
-        batch[n] = coir__runq_pop(q);
+    while (n < wanted && n < BATCH_MAX && (batch[n] = coir__freshq_take_oldest(victim)))
+        n++;
     count_strays(victim, n);
     unlock_queue(victim);
     return n;
@@ -162,7 +143,7 @@ static void give_back(struct coir__worker *victim, struct coir__fiber **batch, u
 {
     lock_queue(victim);
     for (uint32_t i = 0; i < n; i++)
-        coir__runq_push(&victim->fresh.q, batch[i]);
+        coir__freshq_put(victim, batch[i]);
     unlock_queue(victim);
     coir__worker_kick(victim);
 }
@@ -209,7 +190,7 @@ static uint32_t steal_from(struct coir__worker *w, struct coir__worker *victim)
 }
 
 /* A look at a queue: would what waits there wait too long? pace: how many were started since the
- * last look. */
+ * last look, in their turn: while a tree is walked depth first what is older waits for its end. */
 static bool waits_long(struct coir__worker *v, int64_t since_ns, bool first_look)
 {
     uint32_t head = coir__runq_get(&v->fresh.q.head), pace = head - v->steal.seen_head;
@@ -247,6 +228,11 @@ static bool may_leave(struct coir__worker *w)
     return !some_wait(w) || !begin_watch(w);
 }
 
+static int64_t longer(int64_t period_ns)
+{
+    return period_ns < PERIOD_MAX_NS / 2 ? 2 * period_ns : PERIOD_MAX_NS;
+}
+
 int64_t coir__steal_when_idle(struct coir__worker *w, int64_t now_ns)
 {
     struct coir__steal *s = &w->steal;
@@ -256,8 +242,8 @@ int64_t coir__steal_when_idle(struct coir__worker *w, int64_t now_ns)
         return COIR__NEVER;
     bool at_once = s->stole_ns && now_ns - s->stole_ns >= WORTH_NS;
     if (s->looks == 0) { /* the watch begins */
-        s->period_ns =
-            at_once || !s->stole_ns || s->period_ns < PERIOD_MIN_NS ? PERIOD_MIN_NS : s->period_ns;
+        bool in_vain = s->stole_ns && !at_once && s->period_ns;
+        s->period_ns = in_vain ? longer(s->period_ns) : PERIOD_MIN_NS;
         s->seen_ns = now_ns;
         s->look_ns = now_ns;
     }
@@ -272,8 +258,8 @@ int64_t coir__steal_when_idle(struct coir__worker *w, int64_t now_ns)
     }
     if (now_ns - s->seen_ns >= WATCH_NS && may_leave(w))
         return COIR__NEVER;
-    if (s->looks > 2 && s->period_ns < PERIOD_MAX_NS)
-        s->period_ns *= 2;
+    if (s->looks > 2)
+        s->period_ns = longer(s->period_ns);
     return s->look_ns = now_ns + s->period_ns;
 }
 
@@ -282,8 +268,7 @@ static int32_t started_on(const struct coir__worker *w)
 {
     uint64_t ended = atomic_load_explicit(&w->counters.ended, memory_order_relaxed) +
                      atomic_load_explicit(&w->counters.ended_detached, memory_order_relaxed);
-    return (int32_t)(coir__runq_get(&w->fresh.q.head) - coir__runq_get(&w->fresh.strays) -
-                     (uint32_t)ended);
+    return (int32_t)(coir__freshq_taken(w) - coir__runq_get(&w->fresh.strays) - (uint32_t)ended);
 }
 
 /* What another worker has started, or is about to. */
@@ -317,7 +302,7 @@ static bool placing_helps(const struct coir__steal *s)
 void coir__place_review(struct coir__worker *w, int64_t now_ns)
 {
     struct coir__steal *s = &w->steal;
-    uint32_t head = coir__runq_get(&w->fresh.q.head);
+    uint32_t head = coir__freshq_taken(w);
     if (now_ns < s->review_ns || head == s->reviewed_head)
         return;
     s->review_period_ns = placing_helps(s) ? REVIEW_MIN_NS : 2 * s->review_period_ns;

@@ -251,15 +251,15 @@ static int64_t rest(struct coir__worker *w, int64_t until_ns)
     return until_ns < w->rest_ns ? until_ns : w->rest_ns;
 }
 
-/* Nothing is ready: let the engine wait until something is. phase: the runtime's, when w last saw
- * to it. */
+/* Nothing is ready: let the engine wait until something is. until_ns 0: w has work by now, and is
+ * not at rest. phase: the runtime's, when w last saw to it. */
 static void sleep_until(struct coir__worker *w, int64_t until_ns, uint32_t phase)
 {
     atomic_store_explicit(&w->sleeping, COIR__SLEEPS, memory_order_relaxed);
     atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in coir__worker_kick() */
-    if (must_look(w, phase)) {
+    if (until_ns && must_look(w, phase))
         until_ns = 0;
-    } else {
+    if (until_ns) {
         coir__count(&w->counters.sleeps, 1);
         if (may_rest(w) && begin_rest(w) && all_rest(w))
             until_ns = rest(w, until_ns);

@@ -66,6 +66,12 @@ enum { COIR__SLEEPS = 1, COIR__RESTS = 2 };
 
 struct coir__slot;
 
+/* Fresh fibers that come before older ones: freshq.c. */
+struct coir__level {
+    uint32_t from, next; /* places in the ring: the first, and the first that was not yet taken */
+};
+enum { COIR__LEVELS_MAX = 31 };
+
 struct coir__worker {
     struct coir__worker *self; /* where the GS base of the freestanding build points: see arch */
     /* The owner's, at every switch. */
@@ -117,7 +123,10 @@ struct coir__worker {
         _Atomic uint32_t strays; /* of those taken off, the ones that were not started here */
         _Atomic uint32_t coming; /* on their way here from other workers */
         _Atomic uint8_t lock;
-        struct coir__runq q; /* not yet started: freshq.h */
+        uint32_t depth, holes, stamp; /* freshq.c; the stamp: when the oldest was last taken */
+        struct coir__level levels[COIR__LEVELS_MAX];
+        _Atomic uint32_t early; /* taken out of turn, and not passed by the queue's head */
+        struct coir__runq q;    /* not yet started: freshq.h */
     } fresh;
     struct coir__steal steal;
     struct coir__counters counters;

@@ -4,6 +4,8 @@
 
 #include "select.h"
 
+#include "sched/freshq.h"
+
 /* With the word: all who wait, claimed. */
 static struct coir__wait_chain claim_all(struct coir__future *f)
 {
@@ -87,8 +89,11 @@ __attribute__((noinline)) int coir__future_wait_slowly(struct coir__future *f, i
 {
     struct coir__wait me;
     coir__wait_init(&me, f);
-    if (me.waiter.fiber && coir__future_fiber(f) == me.waiter.fiber)
+    struct coir__fiber *its = coir__future_fiber(f);
+    if (me.waiter.fiber && its == me.waiter.fiber)
         return -EDEADLK;
+    if (its)
+        coir__freshq_first(its);
     uint64_t word = coir__word_lock(&f->word);
     if (word & COIR__FUTURE_DONE) {
         coir__word_unlock(&f->word, word);

@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: MIT */
 #include "scope.h"
 
+#include "sched/freshq.h"
 #include "sched/nest.h"
 
 /* The word, by who has it. */
@@ -312,6 +313,7 @@ static inline __attribute__((always_inline)) int await_children(struct coir__sco
         return 0;
     }
     s->waiter = &me.waiter;
+    coir__freshq_first(s->oldest);
     if (anyway)
         me.waiter.stop = coir__waiter_go_on;
     int err = coir__wait_park(&me, COIR__WHY_SCOPE, deadline_ns, &s->word, value);

@@ -319,6 +319,41 @@ static void threads_that_come_and_go_are_seen(void **state)
     }
 }
 
+/* Workers run dry and steal, all the time: who has just stolen is not at rest. */
+static void *fork_and_join(void *arg)
+{
+    enum { FANOUT = 10 };
+    coir_fiber *f[FANOUT];
+    for (int i = 0; i < FANOUT && arg; i++)
+        f[i] = coir_spawn(fork_and_join, (char *)arg - 1);
+    for (int i = 0; i < FANOUT && arg; i++)
+        coir_join(f[i], NULL);
+    return NULL;
+}
+
+static void grow_a_tree(void *arg)
+{
+    fork_and_join(arg);
+}
+
+static int grow_trees(void *workers)
+{
+    int err = 0, n = test_scaled(200, 20);
+    for (int i = 0; i < n && !err; i++)
+        err = fiber_test_run(*(const unsigned *)workers, grow_a_tree, (void *)4);
+    return err;
+}
+
+static void thieves_are_not_at_rest(void **state)
+{
+    (void)state;
+    for (const unsigned *w = test_workers; *w; w++) {
+        int status = test_child(grow_trees, (void *)(uintptr_t)w, text, sizeof text);
+        assert_int_equal(status, 0);
+        assert_string_equal(text, "");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -328,6 +363,7 @@ int main(void)
         cmocka_unit_test(nothing_is_said_while_something_could_wake_them),
         cmocka_unit_test(it_is_said_when_the_last_thread_has_gone_a_second_ago),
         cmocka_unit_test(threads_that_come_and_go_are_seen),
+        cmocka_unit_test(thieves_are_not_at_rest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -76,6 +76,31 @@ static void pushes_and_thief(void)
     model_owe(2);
 }
 
+/* Four are there, and the second is waited for, and then the last: half of all are the first and,
+ * if the second has gone, the third. */
+static void own_by_levels(void *arg)
+{
+    struct coir__worker *w = &kit_workers[0];
+    struct coir__fiber *f;
+    (void)arg;
+    kit_be_worker(0);
+    coir__freshq_first(fresh[1]);
+    if ((f = coir__freshq_pop(w)))
+        note_taken(f);
+    coir__freshq_first(fresh[3]);
+    while ((f = coir__freshq_pop(w)))
+        note_taken(f);
+    model_assert(w->fresh.depth == 0 && w->fresh.holes == 0);
+}
+
+static void levels_and_thief(void)
+{
+    begin(FRESH_MAX, FRESH_MAX);
+    model_thread("owner", own_by_levels, NULL);
+    model_thread("thief", steal, NULL);
+    model_owe(FRESH_MAX);
+}
+
 /* Somebody cancels a fiber while it is stolen. The mail stays with whoever is home. */
 static void cancel(void *arg)
 {
@@ -154,6 +179,8 @@ const struct model_case cases_steal[] = {
       MODEL_BARRIERS, 0 },
     { "steal, pushes", "the owner pushes to 1 fresh fiber and pops, a thief comes",
       pushes_and_thief, NULL, MODEL_BARRIERS, 0 },
+    { "steal, levels", "the owner pops 4 fresh fibers out of turn, a thief comes", levels_and_thief,
+      NULL, MODEL_BARRIERS, 0 },
     { "steal, cancel", "the owner pops 2 fresh fibers, a thief comes, one is cancelled",
       cancelled_and_stolen, mail_is_at_home, MODEL_BARRIERS, MODEL_ALWAYS },
     { "steal, whole workers", "a fiber spawns one and spins until it has run", whole_workers, NULL,

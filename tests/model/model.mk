@@ -6,9 +6,9 @@
 # option for anything but ThreadSanitizer.
 
 MODEL_CC    ?= gcc
-model_src   := $(addprefix src/,$(addsuffix .c,$(addprefix sched/,bias lock park spawn steal timer \
-                   wait worker) $(addprefix sync/,barrier chan cond future mutex once rwlock scope \
-                   select sem waitgroup waitq)))
+model_src   := $(addprefix src/,$(addsuffix .c,$(addprefix sched/,bias freshq lock park spawn \
+                   steal timer wait worker) $(addprefix sync/,barrier chan cond future mutex once \
+                   rwlock scope select sem waitgroup waitq)))
 model_cases := tests/model/kit.c tests/model/litmus.c $(wildcard tests/model/case_*.c)
 model_own   := $(filter-out $(model_cases),$(wildcard tests/model/*.c)) \
                $(wildcard src/arch/$(cpu)/*.c src/arch/$(cpu)/*.S)

@@ -16,7 +16,7 @@ import sys
 # File, what is there, what the mutant has, the cases that must see it; and whether it is quick.
 MUTANTS = {
     "a worker sleeps without a last look": (
-        "sched/worker.c", "if (must_look(w, phase)) {", "if (0 && must_look(w, phase)) {",
+        "sched/worker.c", "if (until_ns && must_look(w, phase))", "if (0 && must_look(w, phase))",
         ["mail, from one"], True),
     "no fence between announcing sleep and the last look": (
         "sched/worker.c",
@@ -33,6 +33,11 @@ MUTANTS = {
     "a thief asks without a barrier": (
         "sched/steal.c", "        coir__barrier_everywhere(); /* pairs with the fence in",
         "        {} /* pairs with the fence in", ["steal, pops", "steal, pushes"], False),
+    "a thief takes a hole for a fiber": (
+        "sched/freshq.c", "if (f != &w->loop)", "if (1)", ["steal, levels"], True),
+    "a level's places do not count from the head on": (
+        "sched/freshq.c", "return place - head > in_ring ? head : place;",
+        "return in_ring + head == 0 ? head : place;", ["steal, levels"], True),
     "a fiber with mail changes its home": (
         "sched/steal.c", "bool free = !atomic_load", "bool free = true || !atomic_load",
         ["steal, cancel"], False),
