@@ -72,7 +72,8 @@ $(BUILD)/freestanding/%.S.o: %.S
 # The slow ones run with smaller counts.
 .PHONY: asan ubsan tsan valgrind
 asan: setup ## the tests under AddressSanitizer
-	@+$(call make_in,asan) run-tests TEST_SCALE=$(or $(SCALE),20) \
+	@+ASAN_OPTIONS=detect_stack_use_after_return=1 \
+	    $(call make_in,asan) run-tests TEST_SCALE=$(or $(SCALE),20) \
 	    SAN="-fsanitize=address -fno-omit-frame-pointer"
 ubsan: setup ## the tests under UndefinedBehaviorSanitizer
 	@+$(call make_in,ubsan) run-tests TEST_SCALE=$(or $(SCALE),20) \

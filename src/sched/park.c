@@ -150,7 +150,7 @@ static __attribute__((noinline)) void leave_special(struct coir__worker *w, stru
 }
 
 /* Everything is decided: put it in order for the switch. */
-static inline __attribute__((always_inline)) struct ends
+static inline __attribute__((always_inline)) COIR__UNSANITIZED struct ends
 depart(struct coir__worker *w, struct coir__fiber *f, struct coir__fiber *next, enum coir__why why,
        void (*after)(void *), void *arg, struct left *left)
 {

@@ -38,12 +38,16 @@
 #include <valgrind/memcheck.h>
 #endif
 
-/* For functions that leave one stack and go on on another: TSan's own record of calls must not see
- * half of them. Clang's no_sanitize("thread") still emits the calls at function entry and exit. */
+/* For functions that leave one stack and go on on another. TSan's own record of calls must not see
+ * half of them; clang's no_sanitize("thread") still emits the calls at function entry and exit. ASan
+ * must not move their variables elsewhere (detect_stack_use_after_return): for a fiber that has
+ * ended that is gone before they leave. */
 #if defined(COIR__TSAN) && defined(__clang__)
 #define COIR__UNSANITIZED __attribute__((disable_sanitizer_instrumentation))
 #elif defined(COIR__TSAN)
 #define COIR__UNSANITIZED __attribute__((no_sanitize_thread))
+#elif defined(COIR__ASAN)
+#define COIR__UNSANITIZED __attribute__((no_sanitize_address))
 #else
 #define COIR__UNSANITIZED
 #endif

@@ -380,7 +380,7 @@ static void from_entry_to_park_it_is_less_than_a_kibibyte(void **state)
 {
     struct chain chains[CALLS];
     (void)state;
-#if !defined(__OPTIMIZE__) || TEST_SANITIZED || defined(TEST_UBSAN)
+#if !defined(__OPTIMIZE__) || TEST_SANITIZED || TEST_VALGRIND || defined(TEST_UBSAN)
     skip(); /* frames are larger then */
 #endif
     memset(chains, 0, sizeof chains);

@@ -380,6 +380,8 @@ static void aim_and_miss(void *arg)
     for (int i = 0; i < c->rounds || (!c->sent && i < 1000 * c->rounds); i++) {
         coir_fiber *victim = coir_spawn(kit_nothing, NULL);
         atomic_store(&c->handle, victim);
+        if (TEST_VALGRIND) /* which runs one thread at a time */
+            sched_yield();
         coir_join(victim, NULL);
         coir_join(coir_spawn(be_innocent, c), NULL); /* most often in the same record */
     }
