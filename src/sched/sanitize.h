@@ -39,9 +39,9 @@
 #endif
 
 /* For functions that leave one stack and go on on another. TSan's own record of calls must not see
- * half of them; clang's no_sanitize("thread") still emits the calls at function entry and exit. ASan
- * must not move their variables elsewhere (detect_stack_use_after_return): for a fiber that has
- * ended that is gone before they leave. */
+ * half of them; clang's no_sanitize("thread") still emits the calls at function entry and exit.
+ * ASan must not move their variables elsewhere (detect_stack_use_after_return): for a fiber that
+ * has ended that is gone before they leave. */
 #if defined(COIR__TSAN) && defined(__clang__)
 #define COIR__UNSANITIZED __attribute__((disable_sanitizer_instrumentation))
 #elif defined(COIR__TSAN)

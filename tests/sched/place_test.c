@@ -121,8 +121,8 @@ static void fresh_and_yielding_fibers_both_go_on(void **state)
         struct place p = { .turns_wanted = n, .links_wanted = n };
         assert_int_equal(fiber_test_run(*w, compete, &p), 0);
         assert_int_equal(p.failed, 0);
-        /* Neither had to wait until the other had done a hundred times its share. Of several workers
-         * one may have no CPU meanwhile. */
+        /* Neither had to wait until the other had done a hundred times its share. Of several
+         * workers one may have no CPU meanwhile. */
         if (*w == 1)
             assert_true(p.turns < 100 * n && p.links < 100 * n);
     }
