@@ -16,7 +16,8 @@ enum {
     PERIOD_MAX_NS = 1000 * 1000, /* and at last */
     WATCH_NS = 10 * 1000 * 1000, /* it watches for so long when there is nothing */
     WAIT_MAX_NS = 500 * 1000,    /* a queue that takes longer is worth stealing from */
-    WORTH_NS = 50 * 1000,        /* a catch that kept the thief busy for so long was worth it */
+    WORTH_NS = 50 * 1000,        /* a catch that kept the thief busy for so long, */
+    WORTH_EACH_NS = 500,         /* and for so long with each of it, was worth it */
     REVIEW_MIN_NS = 1000 * 1000, /* between two comparisons of loads, while placing helps */
     PLACED_MAX = 64,             /* between two comparisons */
     EXCESS_MIN = 8,              /* started fibers more than another has, */
@@ -228,6 +229,11 @@ static bool may_leave(struct coir__worker *w)
     return !some_wait(w) || !begin_watch(w);
 }
 
+static int64_t worth_ns(int64_t stolen)
+{
+    return stolen * WORTH_EACH_NS > WORTH_NS ? stolen * WORTH_EACH_NS : WORTH_NS;
+}
+
 static int64_t longer(int64_t period_ns)
 {
     return period_ns < PERIOD_MAX_NS / 2 ? 2 * period_ns : PERIOD_MAX_NS;
@@ -240,7 +246,7 @@ int64_t coir__steal_when_idle(struct coir__worker *w, int64_t now_ns)
         return watches(w) ? now_ns + PERIOD_MAX_NS : COIR__NEVER;
     if (!watches(w) && (!some_wait(w) || !begin_watch(w)))
         return COIR__NEVER;
-    bool at_once = s->stole_ns && now_ns - s->stole_ns >= WORTH_NS;
+    bool at_once = s->stole_ns && now_ns - s->stole_ns >= worth_ns(s->stolen);
     if (s->looks == 0) { /* the watch begins */
         bool in_vain = s->stole_ns && !at_once && s->period_ns;
         s->period_ns = in_vain ? longer(s->period_ns) : PERIOD_MIN_NS;
@@ -250,7 +256,8 @@ int64_t coir__steal_when_idle(struct coir__worker *w, int64_t now_ns)
     s->stole_ns = 0;
     if (now_ns < s->look_ns && !at_once)
         return s->look_ns;
-    if (look(w, now_ns, at_once)) {
+    s->stolen = look(w, now_ns, at_once);
+    if (s->stolen) {
         s->stole_ns = now_ns;
         end_watch(w);
         appoint(w); /* the next one, if what was stolen is too much for one */

@@ -50,6 +50,7 @@ struct coir__steal {
     int64_t period_ns;        /* between two looks */
     int64_t seen_ns;          /* when something was last waiting there */
     int64_t stole_ns;         /* when it last stole, until it is known whether that was worth it */
+    uint32_t stolen;          /* and how many */
     int64_t review_ns;        /* when to compare loads next */
     int64_t review_period_ns; /* between two comparisons */
     bool uneven;              /* its load was too high at the last one */
