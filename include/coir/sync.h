@@ -7,8 +7,9 @@
  *           woke is still returning, and while the one that woke it is. They may not be moved or
  *           copied in use.
  * Order     waiters are served in the order in which they came, and what is released is handed to
- *           the waiter, not put up for grabs. Only a mutex goes to one on the worker that unlocks
- *           it before older ones elsewhere, past the oldest of them at most 250 times.
+ *           the waiter, not put up for grabs. Only a mutex goes to those on the worker that unlocks
+ *           it before older ones elsewhere, past the oldest of them at most 4000 times, and for two
+ *           milliseconds or so.
  * Failure   is -1 with ETIMEDOUT or ECANCELED, at the deadline or cancel of the caller. Calls that
  *           return void, and coir_cond_wait's way back into the mutex, wait whatever happens. A
  *           deadline given as an argument is absolute; the caller's own, if earlier, holds as well.

@@ -3,7 +3,8 @@
  *
  * Word      0: free. Else the owner (waitq.h), MUTEX_TAKEN, and MUTEX_WAITERS while the list is not
  *           empty.
- * Hand-off  unlock gives it to the oldest waiter, and with it the word: nobody comes in between. */
+ * Hand-off  unlock gives it to a waiter, and with it the word: nobody comes in between. To the
+ *           oldest on the same worker, for a while, then to the oldest (mutex.c). */
 #ifndef COIR_SYNC_MUTEX_H
 #define COIR_SYNC_MUTEX_H
 

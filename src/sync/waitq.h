@@ -52,9 +52,8 @@ static inline void coir__word_unlock(_Atomic uint64_t *word, uint64_t value)
 struct coir__wait_entry {
     struct coir__wait_entry *next, *prev; /* next NULL: on no list */
     struct coir__waiter *waiter;
-    bool claimed;   /* its wait is over: it waits on for a mutex (cond.c), or its select has seen it
-                     happen (select.h) */
-    uint8_t passed; /* so many that came later had the mutex before it (mutex.c) */
+    bool claimed; /* its wait is over: it waits on for a mutex (cond.c), or its select has seen it
+                   * happen (select.h) */
 };
 
 static inline void coir__wait_list_push(struct coir__wait_entry **list, struct coir__wait_entry *e)
@@ -127,6 +126,9 @@ struct coir__wait {
     struct coir__wait_entry entry; /* on the object's list */
     _Atomic uint64_t *word;        /* the word that the caller has, */
     uint64_t value;                /* and lets go with this value once it is parked */
+    /* On a mutex's list: */
+    struct coir__wait_entry *family; /* of the first: the last of its family (mutex.c), or NULL */
+    uint32_t passed, since;          /* so often it was passed by the first's, since this stamp */
 };
 
 /* The wait that an entry of its list belongs to. */
@@ -143,7 +145,8 @@ static inline void coir__wait_init(struct coir__wait *w, const void *on)
     w->entry.next = NULL;
     w->entry.waiter = &w->waiter;
     w->entry.claimed = false;
-    w->entry.passed = 0;
+    w->family = NULL;
+    w->passed = 0;
 }
 
 /* A wait has failed: take w off its list. The word has bit while that is not empty, and busy while

@@ -95,6 +95,14 @@ static void three_fibers(void)
     model_owe(1);
 }
 
+/* Two fibers of each worker. */
+static void four_fibers(void)
+{
+    three_fibers();
+    kit_fiber(1, fibers_lock, NULL);
+    model_owe(1);
+}
+
 /* The last one to leave frees it. */
 static void lock_and_free(void *arg)
 {
@@ -212,6 +220,7 @@ const struct model_case cases_mutex[] = {
     { "mutex, 2 fibers", "on two workers, each locks once", two_fibers, is_free, 0, 0 },
     { "mutex, a fiber and a thread", "each locks once", fiber_and_thread, is_free, 0, 0 },
     { "mutex, 3 fibers", "on two workers, each locks once", three_fibers, is_free, 0, 0 },
+    { "mutex, 4 fibers", "on two workers, each locks once", four_fibers, is_free, 0, MODEL_ALWAYS },
     { "mutex, freed by the last", "2 threads lock, the last frees it", freed_by_the_last, NULL, 0,
       0 },
     { "mutex, order", "2 threads wait until a third unlocks", first_come_first_served, is_free, 0,
