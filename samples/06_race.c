@@ -15,7 +15,7 @@ static void *fetch_title(void *url)
 
 static int race(char *const urls[2])
 {
-    void *title;
+    void *title = NULL;
     coir_future *both[2];
     for (int i = 0; i < 2; i++) {
         both[i] = coir_async(fetch_title, urls[i]);

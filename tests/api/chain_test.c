@@ -20,7 +20,7 @@
 
 /* coir_poll keeps the operations on a few descriptors in its frame instead of allocating them. */
 #ifdef TEST_BOOST /* whose contexts are larger */
-enum { CHAIN_BYTES_MAX = 1024 + 72 };
+enum { CHAIN_BYTES_MAX = 1024 + 96 };
 #else
 enum { CHAIN_BYTES_MAX = 1024 };
 #endif

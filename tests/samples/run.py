@@ -10,6 +10,7 @@ Prints "ok NAME", "skip NAME: why" or "FAIL NAME: why" for each test, and "N pas
 last. Exit status 0 when none failed."""
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -46,6 +47,8 @@ def run_one(test):
 
 def main(words):
     sys.stdout.reconfigure(line_buffering=True)
+    # A job in the background has this ignored, and would hand that on to the samples.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     missing = [name for name in kit.PROGRAMS if not os.access(kit.program(name), os.X_OK)]
     if missing:
         print(f"FAIL programs: not built in {kit.BUILD}: {', '.join(missing)}\n0 passed, 1 failed")
