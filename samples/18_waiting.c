@@ -18,7 +18,7 @@ static void *bake(void *arg)
 
 static void *eat(void *arg)
 {
-    void *loaf;
+    void *loaf = NULL;
     if (coir_await(bread, &loaf) < 0)
         return COIR_FAILED;
     printf("%s: %s\n", (char *)arg, (char *)loaf);

@@ -28,7 +28,8 @@ step make CC=gcc CXX=g++ test
 step make CC=clang CXX=clang++ BUILD=build/clang test
 step make ARCH=boost BUILD=build/boost test
 step make CFLAGS="-O0 -g" CXXFLAGS="-O0 -g" BUILD=build/O0 test
-step make CFLAGS="-O3 -g -flto=auto -ffat-lto-objects" BUILD=build/lto test
+# The linker's compiler sees a channel copy 16 bytes to a long, in a branch that is not taken.
+step make CFLAGS="-O3 -g -flto=auto -ffat-lto-objects -Wno-stringop-overflow" BUILD=build/lto test
 step make check-lto
 step make cross SCALE=20
 step make asan SCALE=100

@@ -114,15 +114,9 @@ static void add_level(struct coir__worker *w, uint32_t place)
     levels[w->fresh.depth++] = (struct coir__level){ .from = place, .next = place };
 }
 
-void coir__freshq_first(struct coir__fiber *f)
+/* If f is in the ring of w, and not the next one anyway. */
+static void put_first(struct coir__worker *w, struct coir__fiber *f)
 {
-    struct coir__worker *w = coir__worker_self();
-    if (!w || coir__fiber_state(f) != COIR__FRESH || coir__fiber_home(f) != w)
-        return;
-    if (!coir__freshq_enter(w)) { /* a thief is here */
-        coir__freshq_leave(w);
-        return;
-    }
     struct coir__runq *q = &w->fresh.q;
     struct coir__level *l = youngest(w);
     uint32_t head = coir__runq_get(&q->head), next = l ? from_head(q, l->next) : head;
@@ -130,5 +124,20 @@ void coir__freshq_first(struct coir__fiber *f)
     uint32_t behind = (place - next) % COIR__RUNQ_CAP; /* how many come before it */
     if (behind && behind < coir__runq_get(&q->tail) - next && q->ring[place % COIR__RUNQ_CAP] == f)
         add_level(w, next + behind);
+}
+
+void coir__freshq_first(struct coir__fiber *f)
+{
+    struct coir__worker *w = coir__worker_self();
+    if (!w || coir__fiber_state(f) != COIR__FRESH || coir__fiber_home(f) != w)
+        return;
+    if (coir__freshq_enter(w)) {
+        put_first(w, f);
+        coir__freshq_leave(w);
+        return;
+    }
     coir__freshq_leave(w);
+    coir__spin_lock(&w->fresh.lock);
+    put_first(w, f);
+    coir__spin_unlock(&w->fresh.lock);
 }
