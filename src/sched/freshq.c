@@ -119,6 +119,8 @@ static void put_first(struct coir__worker *w, struct coir__fiber *f)
 {
     struct coir__runq *q = &w->fresh.q;
     struct coir__level *l = youngest(w);
+    if (!l && w->fresh.holes) /* of levels that were too many: they may be behind f */
+        return;
     uint32_t head = coir__runq_get(&q->head), next = l ? from_head(q, l->next) : head;
     uint32_t place = atomic_load_explicit(&f->place, memory_order_relaxed);
     uint32_t behind = (place - next) % COIR__RUNQ_CAP; /* how many come before it */

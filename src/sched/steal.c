@@ -123,7 +123,7 @@ static void unlock_queue(struct coir__worker *victim)
 
 static void count_strays(struct coir__worker *w, uint32_t n)
 {
-    coir__runq_set(&w->fresh.strays, coir__runq_get(&w->fresh.strays) + n);
+    atomic_fetch_add_explicit(&w->fresh.strays, n, memory_order_relaxed); /* owner and thieves */
 }
 
 /* Take up to half of the victim's queue, the oldest. */
