@@ -132,7 +132,7 @@ static uint32_t take(struct coir__worker *victim, struct coir__fiber **batch)
     struct coir__runq *q = &victim->fresh.q;
     uint32_t n = 0;
     lock_queue(victim);
-    uint32_t wanted = (coir__runq_len(q) + 1) / 2;
+    uint32_t wanted = (coir__runq_len(q) - victim->fresh.holes + 1) / 2;
     while (n < wanted && n < BATCH_MAX && (batch[n] = coir__freshq_take_oldest(victim)))
         n++;
     count_strays(victim, n);

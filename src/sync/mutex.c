@@ -124,10 +124,16 @@ static bool gather(struct coir__mutex *m, const struct coir__worker *w)
 /* May those of w have the mutex before e once more? */
 static bool may_pass(struct coir__wait_entry *e, const struct coir__worker *w)
 {
+    const struct coir__wait *passed = coir__wait_of(e);
+    return !passed->passed ||
+           (passed->passed < PASSED_MAX && w->stamp - passed->since <= STAMPS_MAX);
+}
+
+static void pass(struct coir__wait_entry *e, const struct coir__worker *w)
+{
     struct coir__wait *passed = coir__wait_of(e);
-    if (!passed->passed)
+    if (!passed->passed++)
         passed->since = w->stamp;
-    return passed->passed++ < PASSED_MAX && w->stamp - passed->since <= STAMPS_MAX;
 }
 
 /* There is one. */
@@ -143,8 +149,12 @@ static struct coir__wait_entry *next_in_line(struct coir__mutex *m)
         return e;
     e = m->waiters;
     struct coir__wait_entry *other = coir__wait_of(e)->family->next;
-    if (other == e || may_pass(other, w))
+    if (other == e)
         return e;
+    if (may_pass(other, w)) {
+        pass(other, w);
+        return e;
+    }
     coir__wait_of(e)->family = NULL;
     return m->waiters = other;
 }

@@ -57,11 +57,16 @@ static void *spawn_and_join_three(void *arg)
     return note("P");
 }
 
+static void join_p_and_q(void *(*p)(void *))
+{
+    coir_fiber *f[2] = { coir_spawn(p, "p"), coir_spawn(note, "q") };
+    join_all(f, 2);
+}
+
 static void join_within(void *arg)
 {
-    coir_fiber *f[2] = { coir_spawn(spawn_and_join_three, "p"), coir_spawn(note, "q") };
     (void)arg;
-    join_all(f, 2);
+    join_p_and_q(spawn_and_join_three);
 }
 
 static int note_child(void *arg)
@@ -82,9 +87,8 @@ static void *open_a_scope(void *arg)
 
 static void wait_within(void *arg)
 {
-    coir_fiber *f[2] = { coir_spawn(open_a_scope, "p"), coir_spawn(note, "q") };
     (void)arg;
-    join_all(f, 2);
+    join_p_and_q(open_a_scope);
 }
 
 static void await_the_second(void *arg)
@@ -98,9 +102,8 @@ static void await_the_second(void *arg)
 
 static void spawn_within(void *arg)
 {
-    coir_fiber *f[2] = { coir_spawn(spawn_three, "p"), coir_spawn(note, "q") };
     (void)arg;
-    join_all(f, 2);
+    join_p_and_q(spawn_three);
     join_all(child, 3);
 }
 

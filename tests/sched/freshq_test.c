@@ -164,6 +164,25 @@ static void levels_without_end_keep_their_order(void **state)
     empty();
 }
 
+/* The oldest of too many levels are forgotten, but not what is gone of them. */
+static void no_level_lies_over_what_forgotten_ones_left(void **state)
+{
+    (void)state;
+    clear(0);
+    push(0);
+    for (int i = 1; i + 1 < LIVE_MAX; i += 2) {
+        push(i);
+        push(i + 1);
+        wait_for(i);
+        pop();
+    }
+    while (w->fresh.depth)
+        pop();
+    assert_true(w->fresh.holes > 0 && count > 3);
+    coir__freshq_first(&fibers[all[1]]);
+    empty();
+}
+
 /* As a stale handle, a fiber that has run, one that was stolen, one of another queue. */
 static void waits_for_what_is_not_there_change_nothing(void **state)
 {
@@ -285,6 +304,7 @@ int main(void)
         cmocka_unit_test(without_waits_it_is_first_in_first_out),
         cmocka_unit_test(who_is_waited_for_comes_next_and_then_the_younger_ones),
         cmocka_unit_test(levels_without_end_keep_their_order),
+        cmocka_unit_test(no_level_lies_over_what_forgotten_ones_left),
         cmocka_unit_test(waits_for_what_is_not_there_change_nothing),
         cmocka_unit_test(a_thief_steps_over_what_has_gone),
         cmocka_unit_test(the_oldest_does_not_wait_for_ever),
