@@ -46,7 +46,8 @@ ldflags    = -pthread $(LDFLAGS) $(SAN)
 
 # What the CPU can do is the CPU's own file, also under Boost's switch.
 arch_src  := $(wildcard src/arch/$(ARCH)/*.c src/arch/$(ARCH)/*.S \
-                        $(if $(filter boost,$(ARCH)),src/arch/$(cpu)/probe.c))
+                        $(if $(filter boost,$(ARCH)),src/arch/$(cpu)/probe.c \
+                                                     src/arch/$(cpu)/return.S))
 core_src  := $(arch_src) $(wildcard src/sched/*.c src/sync/*.c src/io/*.c)
 lib_src   := $(core_src) $(wildcard src/api/*.c)
 lib_obj   := $(patsubst %,$(BUILD)/obj/%.o,$(lib_src))

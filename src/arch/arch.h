@@ -1,6 +1,6 @@
 /* arch/arch.h - the contract of a port. Each CPU has a folder with the same three files: switch.S,
- * init.c and port.h (and probe.c where the CPU must be asked what it can do); they say only what
- * differs. The folder boost/ keeps the same contract on Boost.Context's fcontext.
+ * init.c and port.h (x86_64 has probe.c, which asks the CPU what it can do, and return.S); they say
+ * only what differs. The folder boost/ keeps the same contract on Boost.Context's fcontext.
  * SPDX-License-Identifier: MIT
  *
  * A *context* is one word: the saved stack pointer of a stack that is not running. Everything else
@@ -50,6 +50,10 @@ COIR_HIDDEN int coir__arch_pose(void *context, void (*fn)(void *), void *arg);
  *   uint64_t coir__arch_fpu_save(void)         the floating-point control bits (rounding, masks,
  *                                              denormals)
  *   void coir__arch_fpu_load(uint64_t)         set them
+ *   int coir__arch_return(int value)           return value: what a function ends with that returns
+ *                                              into another caller than the CPU's return predictor
+ *                                              has next. By a jump where that is predicted better
+ *                                              (docs/adr/0018)
  *   COIR__STACK_GUARD                          bytes of guard below a stack: what the compiler's
  *                                              stack probes step over */
 #if defined(__x86_64__)

@@ -88,7 +88,8 @@ struct coir__worker {
     void *after_arg;
     struct coir__unwinder *unwinder; /* this thread's, or NULL */
     struct coir__fiber *starved;     /* FRESH: popped, but there was no stack for it */
-    int64_t starved_ns;              /* since when; 0: it was told */
+    const void *left_for;            /* where the call would have returned to, in which a fiber was
+                                      * last left: api/chan.c */
     struct coir__fiber *chosen;      /* what the next park switches to; NULL: it picks */
     struct coir__stack *stack_cache; /* of the runtime's usual class */
     uint32_t stack_cached;
@@ -96,6 +97,7 @@ struct coir__worker {
     uint32_t records_len, records_spare_len;
     struct coir__fiber *records; /* free records: sched/record.c */
     struct coir__fiber *records_spare;
+    int64_t starved_ns; /* since when; 0: it was told */
     struct coir__timer *timers;
     struct coir__runtime *rt;
     uint64_t fpu_default;     /* the control bits of fibers without COIR__SAVES_FPU */

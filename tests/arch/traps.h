@@ -21,10 +21,20 @@ typedef void trap_fn(uintptr_t pc, uintptr_t sp);
 
 static trap_fn *trap_call;
 
+static bool trap_covers(uintptr_t pc)
+{
+    enum { ENTRY_BYTES = 12, RETURN_BYTES = 10 };
+#ifdef __x86_64__
+    if (pc >= (uintptr_t)coir__arch_return && pc < (uintptr_t)coir__arch_return + RETURN_BYTES)
+        return true;
+#endif
+    return pc >= (uintptr_t)coir__arch_switch && pc < (uintptr_t)coir__arch_entry + ENTRY_BYTES;
+}
+
 static void trap_take(uintptr_t pc, uintptr_t sp)
 {
-    enum { BELOW = 512, ENTRY_BYTES = 12 };
-    if (pc < (uintptr_t)coir__arch_switch || pc >= (uintptr_t)coir__arch_entry + ENTRY_BYTES)
+    enum { BELOW = 512 };
+    if (!trap_covers(pc))
         return;
     memset((void *)(sp - BELOW), 0xee, BELOW);
     trap_call(pc, sp);

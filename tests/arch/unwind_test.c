@@ -227,6 +227,49 @@ static void a_signal_handler_can_unwind_from_each_instruction(void **state)
     assert_true(traps.seen[coir__arch_entry - (char *)coir__arch_switch]);
 }
 
+#ifdef __x86_64__
+static int returned, returns_seen, returns_wrong;
+
+static KEEP int return_across(void)
+{
+    return coir__arch_return(77);
+}
+
+static KEEP void return_to_here(void)
+{
+    returned = return_across();
+    NO_TAIL_CALL();
+}
+
+static void unwind_from_return(uintptr_t pc, uintptr_t sp)
+{
+    const void *want[] = { coir__arch_return, return_to_here };
+    const void *called[] = { coir__arch_return, return_across }; /* a build without tail calls */
+    struct chain chain = { .from_trap = true };
+    (void)pc, (void)sp;
+    unwind(&chain);
+    returns_seen++;
+    returns_wrong += !begins_with(&chain, want, 2) && !begins_with(&chain, called, 2);
+}
+#endif
+
+/* Goal: so it is in a return by a jump, which comes back with the value. */
+static void a_return_by_a_jump_can_be_unwound(void **state)
+{
+    (void)state;
+#ifdef __x86_64__
+    return_to_here();
+    assert_int_equal(returned, 77);
+    if (ON_VALGRIND)
+        skip();
+    assert_true(trap_each_instruction(return_to_here, unwind_from_return));
+    assert_int_equal(returns_seen, 4);
+    assert_int_equal(returns_wrong, 0);
+#else
+    skip(); /* it is a return */
+#endif
+}
+
 static KEEP void park_there(void)
 {
     struct regs regs = regs_pattern(FIBER);
@@ -281,6 +324,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_backtrace_ends_at_the_first_frame),
         cmocka_unit_test(a_context_can_be_unwound_from_outside),
+        cmocka_unit_test(a_return_by_a_jump_can_be_unwound),
         cmocka_unit_test(a_signal_handler_can_unwind_from_each_instruction),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

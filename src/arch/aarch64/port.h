@@ -27,6 +27,12 @@ static inline long coir__syscall(long nr, long a, long b, long c, long d, long e
     return x0;
 }
 
+/* A plain return: a jump may only go to a landing pad, where branch targets are protected. */
+static inline int coir__arch_return(int value)
+{
+    return value;
+}
+
 /* Most cores take `yield` for a nop; `isb` holds the pipeline up, about as x86's pause does. */
 static inline void coir__arch_pause(void)
 {

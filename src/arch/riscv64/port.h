@@ -26,6 +26,12 @@ static inline long coir__syscall(long nr, long a, long b, long c, long d, long e
     return a0;
 }
 
+/* A plain return. */
+static inline int coir__arch_return(int value)
+{
+    return value;
+}
+
 /* `pause` of Zihintpause, in bytes: a fence that orders nothing where the CPU has no such hint. */
 static inline void coir__arch_pause(void)
 {

@@ -19,6 +19,8 @@ static inline long coir__syscall(long nr, long a, long b, long c, long d, long e
     return ret;
 }
 
+COIR_HIDDEN int coir__arch_return(int value); /* return.S */
+
 static inline void coir__arch_pause(void)
 {
     __asm__ volatile("pause" ::: "memory");
