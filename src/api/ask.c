@@ -138,7 +138,6 @@ static void ask_workers(struct coir__ask *ask, struct coir__runtime *const *held
         coir__look_now(self, NULL, NULL);
     }
     await_answers(ask);
-    ask->stamp = coir__stamp_of(coir__host_now());
 }
 
 static size_t sights_bytes(void)

@@ -14,7 +14,6 @@
 struct coir__ask {
     struct coir__sights *sights; /* len of them */
     uint32_t len;
-    uint32_t stamp;             /* now, for the age of waits */
     struct coir__sight **table; /* by fiber; table_len a power of two */
     uint64_t table_len;
     uint64_t fibers[COIR__ENDED + 1]; /* in each state */

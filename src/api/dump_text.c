@@ -13,8 +13,8 @@ static const char *const whys[] = {
     [COIR__WHY_SLEEP] = "sleep",
     [COIR__WHY_CLOSE] = "close, while others are still on the descriptor",
     [COIR__WHY_COND] = "cond %p",
-    [COIR__WHY_RWLOCK_READ] = "rwlock %p, to read",
-    [COIR__WHY_RWLOCK_WRITE] = "rwlock %p, to write",
+    [COIR__WHY_RWLOCK_READ] = "rwlock %p (to read)",
+    [COIR__WHY_RWLOCK_WRITE] = "rwlock %p (to write)",
     [COIR__WHY_SEM] = "sem %p",
     [COIR__WHY_BARRIER] = "barrier %p",
     [COIR__WHY_ONCE] = "once %p",
@@ -47,15 +47,17 @@ void coir__dump_who(struct coir__text *t, const void *handle, const char *name)
         coir__text_add(t, " \"%s\"", plain);
 }
 
-/* A fiber that may have been seen. */
+/* A fiber that may have been seen. handle NULL: it is not known. */
 static void add_other(struct coir__text *t, const struct coir__ask *ask,
                       const struct coir__fiber *f, const void *handle)
 {
     const struct coir__sight *s = coir__ask_find(ask, f);
     if (s)
         coir__dump_who(t, s->handle, s->name);
-    else
+    else if (handle)
         coir__text_add(t, "fiber %p, which is gone", handle);
+    else
+        coir__text_add(t, "a fiber that is gone");
 }
 
 static void add_owner(struct coir__text *t, const struct coir__ask *ask, uint64_t owner)
@@ -66,7 +68,7 @@ static void add_owner(struct coir__text *t, const struct coir__ask *ask, uint64_
     if (owner & COIR__OWNER_THREAD)
         coir__text_add(t, "thread %u", (unsigned)(owner >> COIR__OWNER_THREAD_SHIFT));
     else
-        add_other(t, ask, (struct coir__fiber *)(uintptr_t)owner, (void *)(uintptr_t)owner);
+        add_other(t, ask, (struct coir__fiber *)(uintptr_t)owner, NULL);
 }
 
 static void add_op(struct coir__text *t, const struct coir__op_view *op)
@@ -163,9 +165,9 @@ static void add_why(struct coir__text *t, const struct coir__ask *ask, const str
 }
 
 /* Stamps are of 2^20 ns. */
-static uint64_t age_ms(const struct coir__ask *ask, const struct coir__sight *s)
+static uint64_t age_ms(const struct coir__sight *s)
 {
-    int32_t stamps = (int32_t)(ask->stamp - s->since);
+    int32_t stamps = (int32_t)(s->now - s->since);
     return stamps > 0 ? ((uint64_t)stamps << 20) / 1000000 : 0;
 }
 
@@ -187,14 +189,18 @@ static void add_state(struct coir__text *t, const struct coir__ask *ask,
     default:
         coir__text_add(t, "parked");
         if (s->waiter)
-            coir__text_add(t, " for %llu ms", (unsigned long long)age_ms(ask, s));
+            coir__text_add(t, " for %llu ms", (unsigned long long)age_ms(s));
         coir__text_add(t, ": ");
         if (s->outside)
             coir__text_add(t, "not known");
         else
             add_why(t, ask, s);
     }
-    coir__text_add(t, "%s%s\n", s->detached ? ", detached" : "", s->cancelled ? ", cancelled" : "");
+    if (s->scope)
+        coir__text_add(t, ", of scope %p", s->scope);
+    else if (s->detached)
+        coir__text_add(t, ", detached");
+    coir__text_add(t, "%s\n", s->cancelled ? ", cancelled" : "");
 }
 
 /* Backtraces that have been written, by their hash. */

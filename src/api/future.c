@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: MIT
  *
  * The fiber of an async has no reference: whoever drops the last one waits for its end, and frees.
- * A detached fiber cannot be joined; it is through with the future when that is done. */
+ * The fiber is through with the future when that is done. */
 #include "edge.h"
 
 #include "sync/future.h"
@@ -107,12 +107,13 @@ static void cancel_async(coir_future *f)
         coir__cancel(f->core.fiber);
 }
 
-/* The end of an async, whatever happens. EINVAL of the join: it had ended with its runtime. */
+/* The end of an async, whatever happens. EINVAL of the join: its runtime has ended without it, or
+ * somebody who got its handle has joined or detached it; it may be running still. */
 static void await_end(coir_future *f)
 {
     int error;
     coir_guard shield = coir_shield_enter(COIR_NEVER);
-    if (f->core.detached && !coir__future_is_done(&f->core))
+    if (!coir__future_is_done(&f->core))
         coir__future_wait_slowly(&f->core, COIR_NEVER);
     if (!f->core.detached)
         coir__join(f->core.fiber, NULL, &error);
@@ -201,7 +202,6 @@ void *coir_future_take(coir_future *future)
         errno = err;
         return NULL;
     }
-    atomic_store_explicit(&future->core.handed_out, true, memory_order_relaxed);
     return atomic_exchange_explicit(&future->core.value, NULL, memory_order_acq_rel);
 }
 

@@ -72,6 +72,7 @@ static void see_cases(struct coir__sight *sight, const struct coir__waiter *wait
 static void see_wait(struct coir__sight *sight, const struct coir__waiter *wait, uint32_t stamp)
 {
     sight->seen = stamp;
+    sight->now = coir__stamp_of(coir__host_now_roughly());
     sight->waiter = wait;
     sight->since = wait->since;
     sight->on = wait->on;
@@ -125,6 +126,8 @@ see_common(struct coir__sights *sights, struct coir__sight *sight, struct coir__
         .detached = atomic_load_explicit(&f->detached, memory_order_relaxed),
         .fiber = f,
         .handle = coir__fiber_handle(f),
+        .scope =
+            f->flags & COIR__CHILD ? atomic_load_explicit(&f->scope, memory_order_relaxed) : NULL,
     };
     memcpy(sight->name, coir__fiber_name(f), f->flags & COIR__NAMED ? COIR__NAME_BYTES : 1);
     return true;

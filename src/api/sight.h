@@ -33,10 +33,12 @@ struct coir__sight {
     bool outside; /* its worker did not answer: state and name are all there is, and perhaps old */
     bool bounded; /* PARKED: its deadline may end the wait */
     uint8_t frames_len;
-    uint32_t since, seen; /* PARKED in a wait: its stamp, and the worker's when it was seen */
+    uint32_t since, seen; /* PARKED in a wait: its stamp, and the worker's when it was seen, */
+    uint32_t now;         /* and the time then, as a stamp */
     uint32_t mark;        /* the reader's */
     struct coir__fiber *fiber;
     void *handle;
+    const void *scope;                 /* whose child it is; NULL: no scope's */
     const struct coir__waiter *waiter; /* PARKED: only to be compared; NULL: in no common wait */
     const void *on;                    /* the lock, ...; JOIN: the other fiber's handle */
     uint64_t owner;                    /* MUTEX: who has it, as in sync/waitq.h; 0: nobody */

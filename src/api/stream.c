@@ -4,15 +4,17 @@
 
 #include <stdlib.h>
 
+/* A row of any length: only second sources, which few have, are freed by a call. */
 static void free_tree(coir_stream *s)
 {
-    if (!s)
-        return;
-    if (s->kind->end)
-        s->kind->end(s);
-    free_tree(s->a);
-    free_tree(s->b);
-    free(s);
+    while (s) {
+        if (s->kind->end)
+            s->kind->end(s);
+        free_tree(s->b);
+        coir_stream *source = s->a;
+        free(s);
+        s = source;
+    }
 }
 
 void coir_stream_free(coir_stream *stream)

@@ -261,8 +261,7 @@ static void post_stop(struct coir__lent *lent)
 void coir__lend(struct coir__lent *lent)
 {
     struct coir__runtime *rt = lent->rt;
-    uint32_t turn = atomic_fetch_add_explicit(&rt->next_worker, 1, memory_order_relaxed);
-    lent->worker = &rt->workers[turn % rt->config.workers];
+    lent->worker = coir__runtime_idle(rt);
     lent->mail.handle = handle_lent;
     post(lent, WISH_START);
     coir__host_runtime_leave(rt);

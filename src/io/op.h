@@ -130,6 +130,13 @@ COIR_HIDDEN int64_t coir__op_deadline(void);
 /* Let time pass, until until_ns or until the caller is stopped. */
 COIR_HIDDEN void coir__op_pause(int64_t until_ns);
 
+/* A poll that fails with this will never say anything: what has no events of its own, such as a
+ * regular file, is ready at once for those that it has. */
+static inline bool coir__op_never_polls(int32_t res)
+{
+    return res == -EINVAL || res == -EOPNOTSUPP || res == -EPERM;
+}
+
 /* Run the ops of g until the first of them is over, until_ns comes or the caller is stopped; then
  * all are over, and their res says how. 0; -EBADF: a descriptor was closed meanwhile; -ENOMEM. */
 COIR_HIDDEN long coir__group_run(struct coir__op_group *g, int64_t until_ns);

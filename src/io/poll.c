@@ -43,12 +43,22 @@ static bool same_files(const struct coir__op *ops, unsigned long n)
     return true;
 }
 
-static bool nothing_to_poll(const struct pollfd *fds, unsigned long n)
+static bool nothing_to_poll(const struct coir__op *ops, unsigned long n)
 {
     for (unsigned long i = 0; i < n; i++)
-        if (fds[i].fd >= 0)
+        if (ops[i].fd >= 0)
             return false;
     return true;
+}
+
+/* What nothing happens to takes no part any more. */
+static void leave_out(struct coir__op *ops, unsigned long n)
+{
+    for (unsigned long i = 0; i < n; i++)
+        if (ops[i].fd >= 0 && coir__op_never_polls(ops[i].res)) {
+            ops[i].fd = -1;
+            ops[i].generation = coir__fd_generation(-1);
+        }
 }
 
 static long poll_with(struct coir__op *ops, struct pollfd *fds, unsigned long n, int64_t until_ns)
@@ -71,12 +81,13 @@ static long poll_with(struct coir__op *ops, struct pollfd *fds, unsigned long n,
         if (!made)
             make_ops(ops, fds, n);
         made = true;
-        if (nothing_to_poll(fds, n))
+        if (nothing_to_poll(ops, n))
             coir__op_pause(end_ns);
         else
             err = coir__group_run(&g, end_ns);
         if (err < 0)
             return err;
+        leave_out(ops, n);
     }
 }
 

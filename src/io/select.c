@@ -91,6 +91,8 @@ static void leave_all(struct coir__select_beside *beside)
             continue;
         if (op->stop_error == EBADF || coir__fd_generation(op->fd) != op->generation)
             set_closed(f, i);
+        else if (coir__op_never_polls(op->res))
+            f->ops[i].fd = -1; /* it takes no part any more */
         else if (op->res < 0 && op->res != -ECANCELED && op->res != -EINTR)
             f->err = (int32_t)coir__start_error(op->res);
     }

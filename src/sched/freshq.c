@@ -100,12 +100,16 @@ struct coir__fiber *coir__freshq_take_deep(struct coir__worker *w)
     return f;
 }
 
-/* Of too many levels the oldest becomes part of what is older. */
+/* Of too many levels the oldest becomes part of what is older. As long as the head stays, what is
+ * there is the oldest, however often all levels end and others begin. */
 static void add_level(struct coir__worker *w, uint32_t place)
 {
     struct coir__level *levels = w->fresh.levels;
-    if (w->fresh.depth == 0)
+    uint32_t next_head = coir__runq_get(&w->fresh.q.head) + 1;
+    if (w->fresh.depth == 0 && w->fresh.stamp_head != next_head) {
         w->fresh.stamp = w->stamp;
+        w->fresh.stamp_head = next_head;
+    }
     if (w->fresh.depth == COIR__LEVELS_MAX) {
         w->fresh.depth--;
         for (uint32_t i = 0; i < w->fresh.depth; i++)

@@ -119,6 +119,10 @@ COIR_HIDDEN bool coir__runtime_quiet(struct coir__runtime *rt, bool detached_too
 COIR_HIDDEN void coir__runtime_wind_down(struct coir__runtime *rt, struct coir__worker *w,
                                          int64_t now_ns);
 
+/* Who is to get what comes from a plain thread: the workers in turn, but rather one that sleeps,
+ * since another may be in a fiber that blocks. */
+COIR_HIDDEN struct coir__worker *coir__runtime_idle(struct coir__runtime *rt);
+
 /* Kick every worker. */
 COIR_HIDDEN void coir__runtime_kick(struct coir__runtime *rt);
 

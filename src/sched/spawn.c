@@ -50,14 +50,34 @@ static void count_spawn(struct coir__runtime *rt, struct coir__worker *w, bool d
         atomic_fetch_add(detached ? &rt->spawned_outside_detached : &rt->spawned_outside, 1);
 }
 
-/* Where a new fiber goes: the spawner's own queue, or, from outside and with COIR_SPREAD, the next
- * worker's. */
+static struct coir__worker *next_worker(struct coir__runtime *rt)
+{
+    return &rt->workers[atomic_fetch_add_explicit(&rt->next_worker, 1, memory_order_relaxed) %
+                        rt->config.workers];
+}
+
+struct coir__worker *coir__runtime_idle(struct coir__runtime *rt)
+{
+    enum { LOOKS_MAX = 64 };
+    struct coir__worker *first = next_worker(rt), *w = first,
+                        *end = rt->workers + rt->config.workers;
+    for (int i = 0; i < LOOKS_MAX; i++) {
+        if (atomic_load_explicit(&w->sleeping, memory_order_relaxed))
+            return w;
+        w = w + 1 == end ? rt->workers : w + 1;
+        if (w == first)
+            break;
+    }
+    return first;
+}
+
+/* Where a new fiber goes: the spawner's own queue; with COIR_SPREAD, the next worker's; from
+ * outside, an idle one's. */
 static struct coir__worker *place(struct coir__runtime *rt, struct coir__worker *w, unsigned flags)
 {
     if (w && (!(flags & COIR__SPREAD) || rt->config.workers == 1))
         return w;
-    return &rt->workers[atomic_fetch_add_explicit(&rt->next_worker, 1, memory_order_relaxed) %
-                        rt->config.workers];
+    return w || flags & COIR__SPREAD ? next_worker(rt) : coir__runtime_idle(rt);
 }
 
 /* What every new record gets. here: home is the calling worker. */

@@ -25,12 +25,6 @@ enum {
 };
 static const int64_t REVIEW_MAX_NS = 1000 * 1000 * 1000;
 
-void coir__freshq_send(struct coir__fiber *f)
-{
-    atomic_fetch_add_explicit(&f->home->fresh.coming, 1, memory_order_relaxed);
-    coir__worker_mail_fiber(f, COIR__MAIL_START);
-}
-
 /* Pairs with the release of end_watch(), by way of whoever has appointed w. */
 static bool watches(struct coir__worker *w)
 {
@@ -119,6 +113,30 @@ static void unlock_queue(struct coir__worker *victim)
     bool biased = atomic_load_explicit(&coir__lock_biased, memory_order_relaxed);
     atomic_store_explicit(&victim->fresh.asked, !biased, memory_order_release);
     coir__spin_unlock(&victim->fresh.lock);
+}
+
+/* As a thief gives back. Whoever sleeps, or is about to, finds it there. */
+static void put_from_outside(struct coir__worker *home, struct coir__fiber *f)
+{
+    lock_queue(home);
+    coir__freshq_put(home, f);
+    unlock_queue(home);
+    coir__worker_kick(home);
+    coir__steal_invite(home);
+}
+
+/* A worker reads its mail when the fiber that it runs lets it, which may be never; and in the mail
+ * no thief looks. The fibers of a runtime send each other mail all the same, for its price. */
+void coir__freshq_send(struct coir__fiber *f)
+{
+    struct coir__worker *home = f->home;
+    if (home->rt->config.workers > 1 && !coir__worker_is_sibling(home) &&
+        !atomic_load_explicit(&home->sleeping, memory_order_relaxed)) {
+        put_from_outside(home, f);
+        return;
+    }
+    atomic_fetch_add_explicit(&home->fresh.coming, 1, memory_order_relaxed);
+    coir__worker_mail_fiber(f, COIR__MAIL_START);
 }
 
 static void count_strays(struct coir__worker *w, uint32_t n)

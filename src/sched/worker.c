@@ -129,18 +129,25 @@ static bool inbox_full(struct coir__worker *w)
            atomic_load_explicit(&w->closing_seen, memory_order_relaxed);
 }
 
+static bool has_work(struct coir__worker *w)
+{
+    return coir__runq_len(&w->ready) || (coir__freshq_len(w) && !w->starved);
+}
+
 /* Has something come, or changed, that was not there when w last looked? Whoever changes the phase
- * or ends a fiber does so before a fence, and looks at the other after it. */
+ * or ends a fiber does so before a fence, and looks at the other after it. Fresh fibers come from
+ * threads, and back from thieves. */
 static bool must_look(struct coir__worker *w, uint32_t phase)
 {
     struct coir__runtime *rt = w->rt;
-    return inbox_full(w) || atomic_load_explicit(&rt->stopping, memory_order_relaxed) ||
+    return inbox_full(w) || has_work(w) ||
+           atomic_load_explicit(&rt->stopping, memory_order_relaxed) ||
            coir__runtime_phase(rt) != phase || coir__steal_must_look(w) ||
            (w->index == 0 && phase == 1 && coir__runtime_quiet(rt, false));
 }
 
-/* It has slept: what waits from now on does so from now. The rough clock lags behind the other. */
-static void restamp(struct coir__worker *w)
+/* The rough clock lags behind the other. */
+void coir__worker_restamp(struct coir__worker *w)
 {
     uint32_t stamp = coir__stamp_of(coir__host_now_roughly());
     if ((int32_t)(stamp - w->stamp) > 0)
@@ -268,7 +275,7 @@ static void sleep_until(struct coir__worker *w, int64_t until_ns, uint32_t phase
     w->rt->config.engine->wait(w, until_ns);
     atomic_store_explicit(&w->sleeping, 0, memory_order_relaxed);
     if (until_ns) {
-        restamp(w);
+        coir__worker_restamp(w); /* what waits from now on does so from now */
         learn(w, from_ns);
     }
     if (__builtin_expect(w->rt->config.watched, 0))
@@ -314,11 +321,6 @@ static __attribute__((noinline)) void tell_of_starving(struct coir__worker *w, i
         return;
     w->starved_ns = 0;
     coir__host_starves();
-}
-
-static bool has_work(struct coir__worker *w)
-{
-    return coir__runq_len(&w->ready) || (coir__freshq_len(w) && !w->starved);
 }
 
 static void work(struct coir__worker *w, int64_t now_ns)

@@ -126,7 +126,8 @@ struct coir__worker {
         _Atomic uint32_t strays; /* of those taken off, the ones that were not started here */
         _Atomic uint32_t coming; /* on their way here from other workers */
         _Atomic uint8_t lock;
-        uint32_t depth, holes, stamp; /* freshq.c; the stamp: when the oldest was last taken */
+        uint32_t depth, holes;      /* freshq.c */
+        uint32_t stamp, stamp_head; /* since when the oldest waits; the head then, plus 1 */
         struct coir__level levels[COIR__LEVELS_MAX];
         _Atomic uint32_t early; /* taken out of turn, and not passed by the queue's head */
         struct coir__runq q;    /* not yet started: freshq.h */
@@ -173,6 +174,9 @@ static inline uint32_t coir__stamp_of(int64_t now_ns)
 {
     return (uint32_t)(now_ns >> 20);
 }
+
+/* Within a tick, too, time goes on: w, the calling worker, looks at the clock. */
+COIR_HIDDEN void coir__worker_restamp(struct coir__worker *w);
 
 static inline void coir__count(_Atomic uint64_t *counter, uint64_t n)
 {

@@ -165,9 +165,17 @@ static void happened(struct coir__case *c)
 
 static int look(struct coir__case *c)
 {
-    if (!c->on || !coir__future_is_done(c->on))
+    struct coir__fiber *self = coir__fiber_self();
+    if (!c->on)
         return 0;
-    happened(c);
+    if (coir__future_is_done(c->on)) {
+        happened(c);
+        return 1;
+    }
+    if (!self || coir__future_fiber(c->on) != self)
+        return 0;
+    c->result = -1;
+    c->error = EDEADLK; /* as coir_await */
     return 1;
 }
 

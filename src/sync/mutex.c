@@ -13,6 +13,7 @@
 enum {
     PASSED_MAX = 4000,
     STAMPS_MAX = 1,    /* of sched/worker.h: a millisecond or two */
+    LOOKS_EACH = 8,    /* so often passed the clock is looked at; before, each time */
     STRANGERS_MAX = 8, /* to be looked at when a family is gathered, */
     FAMILY_MAX = 1000  /* and so many of its own */
 };
@@ -121,12 +122,16 @@ static bool gather(struct coir__mutex *m, const struct coir__worker *w)
     return last;
 }
 
-/* May those of w have the mutex before e once more? */
-static bool may_pass(struct coir__wait_entry *e, const struct coir__worker *w)
+/* May those of w have the mutex before e once more? A worker's stamp alone stands still for a tick,
+ * which is long when they hold the mutex for long. */
+static bool may_pass(struct coir__wait_entry *e, struct coir__worker *w)
 {
     const struct coir__wait *passed = coir__wait_of(e);
-    return !passed->passed ||
-           (passed->passed < PASSED_MAX && w->stamp - passed->since <= STAMPS_MAX);
+    if (!passed->passed)
+        return true;
+    if (passed->passed < LOOKS_EACH || passed->passed % LOOKS_EACH == 0)
+        coir__worker_restamp(w);
+    return passed->passed < PASSED_MAX && w->stamp - passed->since <= STAMPS_MAX;
 }
 
 static void pass(struct coir__wait_entry *e, const struct coir__worker *w)

@@ -146,9 +146,9 @@ static const struct {
 } waits[] = {
     { "locker", ": mutex 0x* held by fiber 0x* \"main\"\n", COIR__WHY_MUTEX, locks },
     { "condition", ": cond 0x*\n", COIR__WHY_COND, waits_for_cond },
-    { "reader", ": rwlock 0x*, to read held by fiber 0x* \"main\"\n", COIR__WHY_RWLOCK_READ,
+    { "reader", ": rwlock 0x* (to read) held by fiber 0x* \"main\"\n", COIR__WHY_RWLOCK_READ,
       reads_locked },
-    { "writer", ": rwlock 0x*, to write held by fiber 0x* \"main\"\n", COIR__WHY_RWLOCK_WRITE,
+    { "writer", ": rwlock 0x* (to write) held by fiber 0x* \"main\"\n", COIR__WHY_RWLOCK_WRITE,
       writes_locked },
     { "semaphore", ": sem 0x*\n", COIR__WHY_SEM, waits_for_sem },
     { "barrier", ": barrier 0x*\n", COIR__WHY_BARRIER, waits_at_barrier },
@@ -283,7 +283,7 @@ static const struct ring {
       "\ndeadlock, unless a deadline ends it: fiber 0x* \"one\" waits for join of fiber 0x* "
       "\"two\"; fiber 0x* \"two\" waits for mutex 0x* held by fiber 0x* \"one\"\n" },
     { locks_then_writes, writes_then_locks, COIR__WHY_RWLOCK_WRITE, COIR__WHY_MUTEX,
-      "\ndeadlock, unless a deadline ends it: fiber 0x* \"one\" waits for rwlock 0x*, to write "
+      "\ndeadlock, unless a deadline ends it: fiber 0x* \"one\" waits for rwlock 0x* (to write) "
       "held by fiber 0x* \"two\"; fiber 0x* \"two\" waits for mutex 0x* held by fiber 0x* "
       "\"one\"\n" },
 };

@@ -391,6 +391,36 @@ static void more_than_two_descriptors_need_memory(void **state)
     run_in_child(enomem, NULL);
 }
 
+/* A file has nothing urgent to read, ever. */
+static void never_ready(void *arg)
+{
+    char name[] = "/tmp/coir-select-XXXXXX";
+    struct scene s;
+    (void)arg;
+    make_scene(&s, 1);
+    coir_close(s.fds[0]);
+    s.fds[0] = mkstemp(name);
+    EXPECT(s.fds[0] >= 0);
+    unlink(name);
+    s.cases[0] = COIR_CASE_FD(s.fds[0], POLLPRI);
+    s.timeout_ns = COIR_MS(5);
+    select_once(&s);
+    EXPECT_EQ(s.err, ETIMEDOUT);
+    struct pollfd p = { s.fds[0], POLLPRI, 0 };
+    double cpu = cpu_seconds();
+    EXPECT_EQ(coir_poll(&p, 1, 200), 0);
+    EXPECT(s.crowded || cpu_seconds() - cpu < 0.1); /* it has not looked all the time */
+    struct side side;
+    int two = 2;
+    s.timeout_ns = LONG;
+    side_start(&side, select_once, &s);
+    EXPECT_EQ(coir_chan_send(s.chan, &two), 0);
+    side_wait(&side);
+    EXPECT_EQ(s.index, 1);
+    EXPECT_EQ(s.place, two);
+    end_scene(&s);
+}
+
 #define BODY_TEST(name, body)                                                                      \
     static void name(void **state)                                                                 \
     {                                                                                              \
@@ -405,6 +435,7 @@ BODY_TEST(a_hang_up_is_told, hang_ups)
 BODY_TEST(a_ready_descriptor_and_a_ready_channel_share_alike, fair)
 BODY_TEST(of_a_byte_and_a_message_at_once_one_happens, at_once)
 BODY_TEST(many_may_select_the_same, crowd)
+BODY_TEST(what_is_never_ready_is_waited_for_beside_others, never_ready)
 
 static void a_cancel_leaves_nothing_in_flight(void **state)
 {
@@ -423,6 +454,7 @@ int main(void)
         cmocka_unit_test(a_ready_descriptor_and_a_ready_channel_share_alike),
         cmocka_unit_test(of_a_byte_and_a_message_at_once_one_happens),
         cmocka_unit_test(many_may_select_the_same),
+        cmocka_unit_test(what_is_never_ready_is_waited_for_beside_others),
         cmocka_unit_test(select_is_not_misled),
         cmocka_unit_test(more_than_two_descriptors_need_memory),
     };

@@ -241,6 +241,28 @@ static void the_oldest_does_not_wait_for_ever(void **state)
     empty();
 }
 
+static void nor_while_all_levels_end_and_others_begin(void **state)
+{
+    (void)state;
+    clear(0);
+    push(0);
+    w->fresh.stamp = 0;
+    for (int i = 1; i < 30; i++) {
+        w->stamp = (uint32_t)i;
+        coir__fiber_state_set(&fibers[i], COIR__FRESH);
+        coir__freshq_push(w, &fibers[i]);
+        coir__freshq_first(&fibers[i]);
+        struct coir__fiber *f = coir__freshq_pop(w);
+        if (f == &fibers[0]) {
+            assert_in_range(i, 1, 11);
+            return;
+        }
+        assert_ptr_equal(f, &fibers[i]);
+        assert_int_equal(w->fresh.depth, 0);
+    }
+    fail();
+}
+
 static uint32_t any(uint32_t below)
 {
     static uint32_t x = 1;
@@ -308,6 +330,7 @@ int main(void)
         cmocka_unit_test(waits_for_what_is_not_there_change_nothing),
         cmocka_unit_test(a_thief_steps_over_what_has_gone),
         cmocka_unit_test(the_oldest_does_not_wait_for_ever),
+        cmocka_unit_test(nor_while_all_levels_end_and_others_begin),
         cmocka_unit_test(a_random_mix_comes_out_as_in_the_model),
         cmocka_unit_test(what_is_behind_the_ring_comes_too),
     };

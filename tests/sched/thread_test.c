@@ -173,6 +173,36 @@ static int choose_runtime(void *arg)
     return 0;
 }
 
+static void *spawn_and_join_some(void *arg)
+{
+    for (int i = 0; i < 20; i++)
+        if (coir_join(coir_spawn(kit_nothing, arg), NULL) < 0)
+            return NULL;
+    return arg;
+}
+
+/* What it should not do: its worker is blocked. */
+static void wait_for_a_thread(void *arg)
+{
+    void **result = arg;
+    pthread_t thread;
+    const struct coir__runtime *rt = coir__worker_self()->rt;
+    for (unsigned i = 1; i < rt->config.workers; i++)
+        KIT_UNTIL(atomic_load(&rt->workers[i].sleeping));
+    pthread_create(&thread, NULL, spawn_and_join_some, arg);
+    pthread_join(thread, result);
+}
+
+static void a_thread_is_served_by_a_worker_that_is_idle(void **state)
+{
+    (void)state;
+    for (unsigned workers = 2; workers <= 4; workers++) {
+        void *result = NULL;
+        assert_int_equal(fiber_test_run(workers, wait_for_a_thread, &result), 0);
+        assert_ptr_equal(result, &result);
+    }
+}
+
 static void while_coir_run_is_active_threads_use_its_runtime(void **state)
 {
     (void)state;
@@ -415,6 +445,7 @@ int main(void)
         cmocka_unit_test(a_runtime_starts_by_itself_for_plain_threads),
         cmocka_unit_test(many_threads_share_the_runtime_that_started_by_itself),
         cmocka_unit_test(while_coir_run_is_active_threads_use_its_runtime),
+        cmocka_unit_test(a_thread_is_served_by_a_worker_that_is_idle),
         cmocka_unit_test(threads_spawn_and_join_while_coir_run_comes_and_goes),
         cmocka_unit_test(the_other_runtime_may_start_while_coir_run_ends),
         cmocka_unit_test(a_thread_that_waits_gets_the_result_of_the_last_fiber),

@@ -33,6 +33,53 @@ static void free_running(void *arg)
     }
 }
 
+/* Who has the handle of an async's fiber should leave it alone; but nothing is freed too early. */
+struct parted {
+    struct stubborn stubborn;
+    bool detaches;
+    coir_fiber *_Atomic fiber;
+};
+
+static void *part_and_end(void *arg)
+{
+    struct parted *p = arg;
+    p->fiber = coir_self();
+    if (p->detaches)
+        EXPECT_EQ(coir_detach(coir_self()), 0);
+    return end_slowly(&p->stubborn);
+}
+
+static void *join_it(void *arg)
+{
+    struct parted *p = arg;
+    EXPECT(KIT_UNTIL(p->fiber));
+    EXPECT_EQ(coir_join(p->fiber, NULL), 0);
+    return NULL;
+}
+
+static void free_parted(void *arg)
+{
+    (void)arg;
+    for (int i = 0; i < 2; i++) {
+        struct parted p = { .detaches = i };
+        coir_future *f = async_apart(part_and_end, &p);
+        coir_fiber *joiner = i ? NULL : spawn_apart(join_it, &p);
+        EXPECT(KIT_UNTIL(p.stubborn.runs));
+        if (joiner)
+            until_parked(joiner);
+        coir_future_free(f);
+        EXPECT(p.stubborn.ended && p.stubborn.saw_cancel);
+        if (joiner)
+            coir_join(joiner, NULL);
+    }
+}
+
+static void freeing_waits_also_when_the_fiber_is_joined_or_detached(void **state)
+{
+    (void)state;
+    run_everywhere(free_parted);
+}
+
 static void freeing_a_running_async_returns_when_it_has_ended(void **state)
 {
     (void)state;
@@ -314,6 +361,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(freeing_a_running_async_returns_when_it_has_ended),
+        cmocka_unit_test(freeing_waits_also_when_the_fiber_is_joined_or_detached),
         cmocka_unit_test(freeing_waits_for_the_end_also_under_cancel_and_past_the_deadline),
         cmocka_unit_test(free_all_cancels_all_before_it_waits),
         cmocka_unit_test(a_value_that_nobody_was_handed_is_dropped_once),

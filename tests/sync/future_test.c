@@ -395,6 +395,10 @@ static void *await_itself(void *arg)
     EXPECT_FAILS(coir_await_all(twice, 2, NULL), EDEADLK);
     EXPECT_FAILS(coir_await_any(twice, 2, NULL), EDEADLK);
     EXPECT_FAILS(coir_race(twice, 2, NULL), EDEADLK);
+    coir_case itself = COIR_CASE_AWAIT(s->itself, NULL);
+    EXPECT_EQ(coir_select(&itself, 1, COIR_NEVER), 0);
+    EXPECT_EQ(itself.result, -1);
+    EXPECT_EQ(itself.error, EDEADLK);
     return coir_await(s->itself, NULL) < 0 ? COIR_FAILED : NULL;
 }
 

@@ -146,7 +146,7 @@ enum { LOCALS = 6, PASSED_MAX = 4000 };
 struct passed {
     coir_mutex mutex;
     long taken, taken_before; /* by those here; when the other got it */
-    uint32_t stamp;            /* the time here, which stands still; */
+    uint32_t stamp;            /* the time here: in the future, where it stands still; */
     long late_at;              /* when so many have taken it, it goes on; 0: never */
     _Atomic bool got_it;
     int elsewhere;
@@ -189,7 +189,7 @@ static void pass_it_on(void *arg)
     for (int i = 0; i < LOCALS; i++)
         here[i] = coir_spawn(take_turns_here, p);
     KIT_UNTIL(coir__fiber_state(kit_record(here[LOCALS - 1])) == COIR__PARKED);
-    p->stamp = coir__worker_self()->stamp;
+    p->stamp = coir__worker_self()->stamp += 1000 * 1000;
     coir_mutex_unlock(&p->mutex);
     for (int i = 0; i < LOCALS; i++)
         coir_join(here[i], NULL);
@@ -214,6 +214,65 @@ static void who_waits_elsewhere_is_passed_for_some_milliseconds_at_most(void **s
     assert_int_equal(p.taken_before, p.late_at);
 }
 
+/* One waits on another worker, while two here have the mutex for long, again and again. */
+enum { HOLD_NS = 8 * 1000 * 1000 };
+
+struct held {
+    coir_mutex mutex;
+    _Atomic bool asked, got_it;
+    int passes; /* by who came later */
+};
+
+static void *ask_elsewhere(void *arg)
+{
+    struct held *h = arg;
+    h->asked = true;
+    coir_mutex_lock(&h->mutex);
+    h->got_it = true;
+    coir_mutex_unlock(&h->mutex);
+    return NULL;
+}
+
+static void *hold_for_long(void *arg)
+{
+    struct held *h = arg;
+    while (!h->got_it && h->passes < 100) {
+        bool later = h->asked;
+        coir_mutex_lock(&h->mutex);
+        h->passes += later && !h->got_it;
+        for (int64_t end_ns = coir_now() + HOLD_NS; coir_now() < end_ns;)
+            ;
+        coir_mutex_unlock(&h->mutex);
+    }
+    return NULL;
+}
+
+static void hold_and_ask(void *arg)
+{
+    struct held *h = arg;
+    kit_nobody_steals();
+    coir__worker_self()->rt->next_worker = 1;
+    coir_mutex_lock(&h->mutex);
+    coir_fiber *elsewhere = crowd_spawn(ask_elsewhere, h);
+    KIT_UNTIL(coir__fiber_state(kit_record(elsewhere)) == COIR__PARKED);
+    coir_fiber *here[2] = { coir_spawn(hold_for_long, h), coir_spawn(hold_for_long, h) };
+    KIT_UNTIL(coir__fiber_state(kit_record(here[1])) == COIR__PARKED);
+    coir_mutex_unlock(&h->mutex);
+    coir_join(here[0], NULL);
+    coir_join(here[1], NULL);
+    coir_join(elsewhere, NULL);
+}
+
+/* Twice: what was waiting as the time began, and who had it as the time was over. */
+static void long_holders_pass_only_while_it_is_early(void **state)
+{
+    struct held h = { .passes = 0 };
+    (void)state;
+    assert_int_equal(fiber_test_run(2, hold_and_ask, &h), 0);
+    assert_true(h.got_it);
+    assert_in_range(h.passes, 0, 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -222,6 +281,7 @@ int main(void)
         cmocka_unit_test(unlock_hands_it_to_the_waiter_and_not_to_who_comes_first),
         cmocka_unit_test(who_waits_elsewhere_is_passed_so_many_times_at_most),
         cmocka_unit_test(who_waits_elsewhere_is_passed_for_some_milliseconds_at_most),
+        cmocka_unit_test(long_holders_pass_only_while_it_is_early),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -47,12 +47,14 @@ static void start(struct wait *w, bool as_thread)
         pthread_create(&w->thread, NULL, wait_once, w);
 }
 
+/* A thread may wait for what a fiber of this worker has been handed: do not block it. */
 static void join(struct wait *w)
 {
     if (w->fiber)
         coir_join(w->fiber, NULL);
     else
-        pthread_join(w->thread, NULL);
+        while (pthread_tryjoin_np(w->thread, NULL) != 0)
+            kit_pause();
 }
 
 static bool is_parked(const struct wait *w)
