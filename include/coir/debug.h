@@ -21,10 +21,11 @@ COIR_API int coir_dump(int fd);
 
 /* What the runtimes of this process have done so far. */
 typedef struct coir_stats_t {
-    uint64_t fibers;         /* that live now */
+    uint64_t fibers;         /* that have not ended; those that coir_run gave up, for ever */
     uint64_t workers;        /* that run now */
     uint64_t spawned, ended; /* fibers */
-    uint64_t switches;       /* turns of fibers, counted when their worker is in its loop */
+    uint64_t switches;       /* turns of fibers, and looks for one in vain; counted when the worker
+                              * is in its loop */
     uint64_t steals;       /* fibers that were taken from another worker before their first turn */
     uint64_t parks, wakes; /* waits that fibers began; that ended. A yield is neither */
     uint64_t ops_submitted, ops_completed; /* operations of I/O that had to wait */

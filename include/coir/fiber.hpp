@@ -77,11 +77,14 @@ class fiber
 {
   public:
     fiber() noexcept = default;
+    /* attr may not have COIR_DETACHED, which is an EINVAL: nobody could wait for the end. */
     template <typename Function,
               typename = std::enable_if_t<!std::is_same_v<std::decay_t<Function>, fiber>>>
     explicit fiber(Function &&function, const coir_attr *attr = nullptr)
     {
         using closure = std::decay_t<Function>;
+        if (attr && attr->flags & COIR_DETACHED)
+            throw std::system_error(EINVAL, std::generic_category(), "coir::fiber");
         auto own = std::make_unique<closure>(std::forward<Function>(function));
         handle_ = coir_spawn_with(attr, run<closure>, own.get());
         if (!handle_)

@@ -32,9 +32,10 @@ template <typename Value> class future
     {
         return future_ != nullptr;
     }
+    /* Is it valid, and is the value, or the exception, there? */
     bool ready() const noexcept
     {
-        return coir_future_error(future_.get()) != EINPROGRESS;
+        return valid() && coir_future_error(future_.get()) != EINPROGRESS;
     }
     void cancel() noexcept
     {

@@ -40,8 +40,9 @@ typedef struct coir_options {
  * may run again afterwards. options may be NULL.
  * Returns  0; -1 when the runtime did not start, and then fn did not run. errno: EINVAL fn is NULL,
  *          an option out of its range or a reserved field not 0; EBUSY on a fiber, or while another
- *          coir_run is active; ENOMEM; EAGAIN no thread could be started; what io_uring_setup(2)
- *          said when the kernel refuses io_uring (ENOSYS, EPERM, ...).
+ *          coir_run is active; ENOMEM; EAGAIN no thread could be started; EMFILE, ENFILE no two
+ *          descriptors for each worker; what io_uring_setup(2) said when the kernel refuses
+ *          io_uring (ENOSYS, EPERM, ...).
  * Parks    never: it blocks the calling thread, which is a worker meanwhile. */
 COIR_API int coir_run(void (*fn)(void *arg), void *arg, const coir_options *options);
 

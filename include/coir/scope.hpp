@@ -36,7 +36,7 @@ class scope
     }
 
     /* Start a child. False, and function was destroyed without a call, when the scope was
-     * cancelled or another child has failed: wait() says how. */
+     * cancelled or another child has failed: wait() says how. Not after wait(): EINVAL. */
     template <typename Function> bool spawn(Function &&function, const coir_attr *attr = nullptr)
     {
         using closure = child<std::decay_t<Function>>;

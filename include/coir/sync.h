@@ -17,8 +17,10 @@
  *           cancel come together, the call may succeed: nothing is lost.
  * Memory    what one did before unlock, post, done, ... is seen by who could go on because of it.
  *
- * With DEBUG=1 (make) the library names a mistake, such as unlocking what one does not have, on
- * stderr, and aborts; otherwise its effect is undefined. */
+ * The effect of a mistake is undefined. With DEBUG=1 (make) the library names most, such as
+ * unlocking what one does not have, on stderr, and aborts. Not these: a reader that locks for
+ * writing, a once within itself and a fiber that ends with a mutex have somebody wait for ever; and
+ * an unlock by one who does not read, while others do, is not noticed. */
 #ifndef COIR_SYNC_H
 #define COIR_SYNC_H
 
@@ -68,7 +70,8 @@ COIR_API void coir_cond_broadcast(coir_cond *cond);
 
 /* One who writes, or many who read. Who finds others waiting waits behind them, readers too: so a
  * reader that locks it once more deadlocks when a writer has come in between. It cannot be turned
- * from reading to writing. */
+ * from reading to writing, or back: a reader that locks it for writing, and a writer that locks it
+ * once more, for either, wait for themselves. */
 typedef struct coir_rwlock {
     uint64_t opaque[4];
 } coir_rwlock;

@@ -6,7 +6,9 @@
  *           Anybody may look at the counters.
  * Holds     (1) tail - head <= RUNQ_CAP. (2) The list is empty or the ring was full when it began:
  *           everything in the ring is older than everything in the list. (3) A fiber is in at most
- *           one queue. (4) head counts all that were ever taken off.
+ *           one queue. (4) head counts all that were ever taken off; but not in the fresh queue, of
+ *           which freshq.c also takes others than the oldest, and moves the tail back: holes, too,
+ *           lie between head and tail there.
  * A ring, because the next records can be fetched ahead of time; a list behind it, because a wake
  * may not fail. */
 #ifndef COIR_SCHED_RUNQ_H

@@ -56,7 +56,7 @@ struct coir__steal {
     bool uneven;              /* its load was too high at the last one */
     int32_t place_to_load;    /* and place_to's was this */
     uint32_t placed;          /* so many were sent away since */
-    uint32_t reviewed_head;   /* its fresh.q.head then */
+    uint32_t reviewed_head;   /* its coir__freshq_taken() then */
     struct coir__worker *place_to;
     uint32_t looks;     /* counts the looks of this watch */
     uint32_t seen_head; /* of its queue, at the watcher's last look; the watcher's */

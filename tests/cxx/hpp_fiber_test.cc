@@ -108,6 +108,14 @@ void cancelled_by_destructor()
     CHECK(!replaced.joinable());
 }
 
+// Its destructor could not wait.
+void detached_by_attributes()
+{
+    coir_attr attr = COIR_ATTR_INIT;
+    attr.flags = COIR_DETACHED;
+    CHECK(throws(EINVAL, [&attr] { coir::fiber f([] {}, &attr); }));
+}
+
 void a_fiber_runs_a_lambda_and_is_joined(void **)
 {
     checks::run(fibers);
@@ -116,6 +124,11 @@ void a_fiber_runs_a_lambda_and_is_joined(void **)
 void the_end_of_its_handle_cancels_a_fiber_and_waits(void **)
 {
     checks::run(cancelled_by_destructor);
+}
+
+void the_attributes_cannot_detach_a_fiber_that_has_a_handle(void **)
+{
+    checks::run(detached_by_attributes);
 }
 
 void blocks()
@@ -165,6 +178,7 @@ void scopes()
         s.wait();
         CHECK(ran == 10 && counted::alive == 0);
         CHECK(throws(EINVAL, [&s] { s.wait(); }));
+        CHECK(throws(EINVAL, [&s] { s.spawn([] {}); }));
     }
     {
         coir::scope nothing_waits; // the destructor cancels
@@ -268,6 +282,7 @@ void futures()
     CHECK(number.valid());
     CHECK(number.get() == 42 && !number.valid() && counted::alive == 0);
     CHECK(throws(EINVAL, [&number] { number.get(); }));
+    CHECK(!number.ready() && !coir::future<int>().ready());
     auto nothing = coir::async([] {});
     nothing.wait();
     CHECK(nothing.ready() && nothing.valid());
@@ -393,6 +408,7 @@ int main()
         cmocka_unit_test(run_returns_what_the_function_returns_or_throws),
         cmocka_unit_test(a_fiber_runs_a_lambda_and_is_joined),
         cmocka_unit_test(the_end_of_its_handle_cancels_a_fiber_and_waits),
+        cmocka_unit_test(the_attributes_cannot_detach_a_fiber_that_has_a_handle),
         cmocka_unit_test(timeouts_and_shields_are_objects),
         cmocka_unit_test(a_scope_spawns_lambdas_and_closes_itself),
         cmocka_unit_test(a_child_fails_by_exception_or_errno),
