@@ -19,8 +19,8 @@ enum {
     COIR_SAVE_FPU = 2, /* rounding mode and the other floating-point control bits are this fiber's
                         * own. Without it they are the worker's: set and put back without parking
                         * in between. */
-    COIR_SPREAD = 4    /* hand the fiber to the next worker at once, round robin, instead of the
-                        * spawner's own queue */
+    COIR_SPREAD = 4    /* hand the fiber at once to one worker after another, the spawner's own
+                        * among them, instead of always to that */
 };
 
 /* How to spawn. All zero is the default: COIR_ATTR_INIT. */

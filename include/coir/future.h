@@ -36,7 +36,8 @@ typedef struct coir_future coir_future;
  * coir_run does not wait for it.
  * Returns  the future, with one reference; NULL with errno, as coir_spawn.
  * Parks    never.
- * Owns     arg passes to fn when the call succeeds. */
+ * Owns     arg passes to fn when the call succeeds. The fiber is the future's: whoever has got its
+ *          handle (coir_self) must not join it; once detached, coir_run does not wait for it. */
 COIR_API coir_future *coir_async(void *(*fn)(void *), void *arg);
 COIR_API coir_future *coir_async_with(const coir_attr *attr, void *(*fn)(void *), void *arg);
 

@@ -9,7 +9,7 @@
  * Order     waiters are served in the order in which they came, and what is released is handed to
  *           the waiter, not put up for grabs. Only a mutex goes to those on the worker that unlocks
  *           it before older ones elsewhere, past the oldest of them at most 4000 times, and for two
- *           milliseconds or so, or eight turns, if they take longer.
+ *           milliseconds or so, or up to 32 turns more, if they take long.
  * Failure   is -1 with ETIMEDOUT or ECANCELED, at the deadline or cancel of the caller. Calls that
  *           return void, and coir_cond_wait's way back into the mutex, wait whatever happens. A
  *           deadline given as an argument is absolute; the caller's own, if earlier, holds as well.

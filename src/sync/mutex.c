@@ -13,7 +13,8 @@
 enum {
     PASSED_MAX = 4000,
     STAMPS_MAX = 1,    /* of sched/worker.h: a millisecond or two */
-    LOOKS_EACH = 8,    /* so often passed the clock is looked at; before, each time */
+    LOOKS_FIRST = 8,   /* the clock is looked at each of the first times it is passed, */
+    LOOKS_EACH = 32,   /* and then so seldom */
     STRANGERS_MAX = 8, /* to be looked at when a family is gathered, */
     FAMILY_MAX = 1000  /* and so many of its own */
 };
@@ -129,7 +130,7 @@ static bool may_pass(struct coir__wait_entry *e, struct coir__worker *w)
     const struct coir__wait *passed = coir__wait_of(e);
     if (!passed->passed)
         return true;
-    if (passed->passed < LOOKS_EACH || passed->passed % LOOKS_EACH == 0)
+    if (passed->passed < LOOKS_FIRST || passed->passed % LOOKS_EACH == 0)
         coir__worker_restamp(w);
     return passed->passed < PASSED_MAX && w->stamp - passed->since <= STAMPS_MAX;
 }
