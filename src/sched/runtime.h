@@ -164,7 +164,7 @@ COIR_HIDDEN int coir__cancel(void *handle);
 /* For who knows that f does not end meanwhile: one more bit of `cancelled`, and have the call that
  * it is parked in fail. What is below f is the caller's business. */
 COIR_HIDDEN void coir__cancel_alive(struct coir__fiber *f, uint8_t why);
-/* Cancel f if it is, and not only was, a fiber of rt. */
+/* At the end of rt: cancel f if it is, and not only was, a fiber of rt, and no scope's child. */
 COIR_HIDDEN void coir__cancel_within(struct coir__runtime *rt, struct coir__fiber *f);
 /* The calling fiber sleeps until that moment: 0, or -errno. */
 COIR_HIDDEN int coir__sleep_until(int64_t until_ns);

@@ -521,7 +521,8 @@ void coir__cancel_within(struct coir__runtime *rt, struct coir__fiber *f)
         return;
     bool done = atomic_load_explicit(&f->done, memory_order_acquire);
     struct coir__worker *home = coir__fiber_home(f);
-    bool nested = !done && home && home->rt == rt && send_cancel(f);
+    bool child = f->flags & COIR__CHILD; /* its opener's cancel reaches it, after the opener */
+    bool nested = !done && !child && home && home->rt == rt && send_cancel(f);
     coir__fiber_unlock(f);
     if (nested)
         coir__scopes_cancel(f);
