@@ -27,7 +27,8 @@ typedef struct coir_options {
     size_t stack_bytes;   /* address space of a fiber's stack, its guard included; env COIR_STACK;
                            * default 256 KiB. Rounded up to a power of two; 16 KiB to 1 GiB. Only
                            * pages that were touched cost memory. */
-    const char *io;       /* "auto" or "uring"; env COIR_IO; default "auto" */
+    const char *io;       /* "auto", "uring" or "epoll"; env COIR_IO; default "auto":
+                           * io_uring where it works, else epoll */
     int64_t drain_ns;     /* how long detached fibers may take to end once everything else has;
                            * default 1 s; not negative */
     uint64_t reserved[4]; /* 0 */
@@ -42,7 +43,7 @@ typedef struct coir_options {
  *          an option out of its range or a reserved field not 0; EBUSY on a fiber, or while another
  *          coir_run is active; ENOMEM; EAGAIN no thread could be started; EMFILE, ENFILE no two
  *          descriptors for each worker; what io_uring_setup(2) said when the kernel refuses
- *          io_uring (ENOSYS, EPERM, ...).
+ *          io_uring (ENOSYS, EPERM, ...) and "uring" was asked for.
  * Parks    never: it blocks the calling thread, which is a worker meanwhile. */
 COIR_API int coir_run(void (*fn)(void *arg), void *arg, const coir_options *options);
 
@@ -52,8 +53,8 @@ COIR_API int coir_run(void (*fn)(void *arg), void *arg, const coir_options *opti
  *          says why. */
 COIR_API int coir_main(int argc, char **argv, int (*fn)(int argc, char **argv));
 
-/* The I/O engine of this process, "uring"; "none" while it has not been chosen, that is before the
- * first runtime started. */
+/* The I/O engine of this process, "uring" or "epoll"; "none" while it has not been chosen, that is
+ * before the first runtime started. */
 COIR_API const char *coir_io_engine(void);
 
 COIR_END_DECLS

@@ -8,6 +8,7 @@
 #include "dump.h"
 
 #include "helper.h"
+#include "io/pool.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -38,7 +39,8 @@ static bool is_kernels(const char *tid)
 
 bool coir__host_alone(struct coir__runtime *rt)
 {
-    uint32_t threads = 0, ours = rt->config.workers + atomic_load(&coir__helpers);
+    uint32_t threads = 0, ours = rt->config.workers + atomic_load(&coir__helpers) +
+                                 atomic_load(&coir__pool_threads);
     DIR *dir = opendir("/proc/self/task");
     if (!dir)
         return false;

@@ -86,16 +86,28 @@ static int stack_class_from_env(void)
     return coir__stack_class(STACK_BYTES_DEFAULT);
 }
 
+/* An enum coir__engine_wish; -EINVAL. */
 static int engine_by_name(const char *name)
 {
-    return strcmp(name, "auto") == 0 || strcmp(name, "uring") == 0 ? 0 : -EINVAL;
+    static const char *const names[] = {
+        [COIR__WISH_AUTO] = "auto", [COIR__WISH_URING] = "uring", [COIR__WISH_EPOLL] = "epoll"
+    };
+    for (int i = 0; i < (int)(sizeof names / sizeof *names); i++)
+        if (strcmp(name, names[i]) == 0)
+            return i;
+    return -EINVAL;
 }
 
-static void check_engine_env(void)
+static int engine_from_env(void)
 {
     const char *text = secure_getenv("COIR_IO");
-    if (text && *text && engine_by_name(text) < 0)
-        complain("COIR_IO", text, "it wants auto or uring");
+    if (!text || !*text)
+        return COIR__WISH_AUTO;
+    int wish = engine_by_name(text);
+    if (wish >= 0)
+        return wish;
+    complain("COIR_IO", text, "it wants auto, uring or epoll");
+    return COIR__WISH_AUTO;
 }
 
 static const struct {
@@ -181,12 +193,11 @@ int coir__config_make(struct coir__config *config, const coir_options *options)
         options->stack_bytes ? coir__stack_class(options->stack_bytes) : stack_class_from_env();
     if (class < 0)
         return class;
-    if (options->io && engine_by_name(options->io) < 0)
-        return -EINVAL;
-    if (!options->io)
-        check_engine_env();
+    int wish = options->io ? engine_by_name(options->io) : engine_from_env();
+    if (wish < 0)
+        return wish;
     *config = (struct coir__config){
-        .engine = coir__engine_choose(),
+        .engine = coir__engine_choose((enum coir__engine_wish)wish),
         .workers = options->workers ? options->workers : workers_from_env(),
         .stack_class = (unsigned)class,
         .unguarded = options->flags & COIR_UNGUARDED,

@@ -4,6 +4,7 @@
 
 #include "ask.h"
 #include "helper.h"
+#include "io/io.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -34,6 +35,8 @@ static int start(struct coir__runtime *rt, const coir_options *options, bool her
     }
     if (err == 0)
         coir__engine_chosen = config.engine;
+    if (err == 0 && coir__engine_refused())
+        coir__say("io_uring does not work here: %s", strerror(coir__engine_refused()));
     if (err == 0)
         coir__say("%s, %u worker%s, stacks of %zu KiB, guarded by %s", config.engine->name,
                   config.workers, config.workers == 1 ? "" : "s",
@@ -125,7 +128,8 @@ int coir_main(int argc, char **argv, int (*fn)(int argc, char **argv))
     int err = fn ? run(run_program, &p, NULL) : -EINVAL;
     if (err < 0) {
         const char *program = argc > 0 ? argv[0] : "coir";
-        const char *hint = err == -EBUSY ? "" : " (is io_uring switched off? see coir(7))";
+        const char *hint =
+            err == -EBUSY ? "" : " (is io_uring switched off? COIR_IO=epoll, see coir(7))";
         fprintf(stderr, "%s: the runtime cannot start: %s%s\n", program, strerror(-err),
                 err == -ENOSYS || err == -EPERM || err == -EACCES ? hint : "");
         return (int)coir__edge(err);

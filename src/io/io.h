@@ -9,8 +9,13 @@
 
 #include <sys/syscall.h>
 
-/* The engine for this process. */
-COIR_HIDDEN const struct coir__engine *coir__engine_choose(void);
+COIR_HIDDEN extern const struct coir__io_engine coir__uring, coir__epoll;
+
+/* The engine that is asked for; or, for this process, the best one that works. */
+enum coir__engine_wish { COIR__WISH_AUTO, COIR__WISH_URING, COIR__WISH_EPOLL };
+COIR_HIDDEN const struct coir__engine *coir__engine_choose(enum coir__engine_wish wish);
+/* Why the best one is not io_uring: an errno, or 0. */
+COIR_HIDDEN int coir__engine_refused(void);
 
 COIR_HIDDEN long coir__open(int dir, const char *path, int flags, unsigned mode);
 COIR_HIDDEN long coir__close(int fd);

@@ -24,19 +24,13 @@ static const struct coir__io_engine *engine_of(struct coir__worker *w)
 
 static struct coir__op **bucket(struct coir__worker *w, int fd)
 {
-    return &((struct coir__io *)w->io)->by_fd[(unsigned)fd % COIR__OP_BUCKETS];
+    return coir__io_bucket(w->io, fd);
 }
 
 void coir__op_start(struct coir__worker *w, struct coir__op *op)
 {
-    struct coir__op **head = bucket(w, op->fd);
     op->state = COIR__OP_IN_FLIGHT;
-    op->prev = NULL;
-    op->next = *head;
-    if (op->next)
-        op->next->prev = op;
-    *head = op;
-    ((struct coir__io *)w->io)->in_flight++;
+    coir__io_add(w->io, op);
     coir__count(&w->counters.ops, 1);
     coir__san_to_kernel(&kernel_sync);
     engine_of(w)->submit(w, op);
@@ -51,13 +45,7 @@ static int32_t public_error(int32_t res)
 
 void coir__op_complete(struct coir__worker *w, struct coir__op *op, int32_t res)
 {
-    if (op->prev)
-        op->prev->next = op->next;
-    else
-        *bucket(w, op->fd) = op->next;
-    if (op->next)
-        op->next->prev = op->prev;
-    ((struct coir__io *)w->io)->in_flight--;
+    coir__io_remove(w->io, op);
     coir__count(&w->counters.ops_completed, 1);
     op->state = COIR__OP_IDLE;
     op->res = public_error(res);
@@ -121,14 +109,14 @@ void coir__ops_stop_fd(struct coir__worker *w, int fd)
 
 void coir__ops_stop_all(struct coir__worker *w)
 {
-    for (int i = 0; i < COIR__OP_BUCKETS; i++)
-        stop_bucket(bucket(w, i), false, ECANCELED);
+    for (uint32_t i = 0; i < ((struct coir__io *)w->io)->buckets; i++)
+        stop_bucket(bucket(w, (int)i), false, ECANCELED);
 }
 
 void coir__ops_stop_closing(struct coir__worker *w)
 {
-    for (int i = 0; i < COIR__OP_BUCKETS; i++)
-        stop_bucket(bucket(w, i), true, EBADF);
+    for (uint32_t i = 0; i < ((struct coir__io *)w->io)->buckets; i++)
+        stop_bucket(bucket(w, (int)i), true, EBADF);
 }
 
 uint64_t coir__ops_in_flight(struct coir__worker *w)
@@ -375,14 +363,14 @@ static inline __attribute__((always_inline)) long run(struct coir__op *op)
 }
 
 /* When a part has arrived the ring waits for the rest: but it peeks at the beginning once more and
- * takes that for the rest, and it goes on beyond the end of a packet. */
+ * takes that for the rest, and it goes on beyond the end of a packet. Only streams have a rest. */
 int coir__op_waitall(int fd, int flags)
 {
     int type = 0;
     socklen_t len = sizeof type;
     if (!(flags & MSG_PEEK))
         coir__sys(SYS_getsockopt, fd, SOL_SOCKET, SO_TYPE, &type, &len);
-    return flags & MSG_PEEK || type == SOCK_SEQPACKET ? flags & ~MSG_WAITALL : flags;
+    return flags & MSG_PEEK || type != SOCK_STREAM ? flags & ~MSG_WAITALL : flags;
 }
 
 /* How many bytes op is to write before it may return. */

@@ -41,6 +41,7 @@ struct coir__op {
     int32_t stop_error;         /* asked to end: the errno that explains it; else 0 */
     uint8_t code;               /* enum coir__opcode */
     uint8_t state;              /* enum coir__op_state; its worker only */
+    uint8_t phase;              /* the epoll engine's */
     bool dont_wait;             /* -EAGAIN is a result, not a reason to wait */
     bool interrupted;           /* -EINTR once: a CONNECT may go on without us */
     bool connecting;            /* CONNECT: it has begun, and goes on without us */
@@ -57,10 +58,16 @@ struct coir__op {
     union {
         int64_t offset;
         void *out_len;
+        uint64_t done; /* RECV with MSG_WAITALL, the epoll engine's: bytes that have come */
     };
-    struct coir__op *prev, *next;  /* in its worker's list of the same descriptors */
-    struct coir__op *backlog_next; /* the engine's: no room to submit it, or its cancel, yet */
-    struct coir__op_group *group;  /* several ops, one waiter: group.c; else NULL */
+    struct coir__op *prev, *next; /* in its worker's list of the same descriptors, oldest first; the
+                                   * oldest's prev is the newest */
+    union {
+        struct coir__op *backlog_next; /* uring's: no room to submit it, or its cancel, yet */
+        struct coir__call *call;       /* epoll's: a thread does it */
+        uint64_t round;                /* likewise, while it waits: when it was last tried */
+    };
+    struct coir__op_group *group; /* several ops, one waiter: group.c; else NULL */
 };
 
 /* Ops that are waited for together: the first to complete has the others stopped, and claims
@@ -99,9 +106,21 @@ enum { COIR__OP_BUCKETS = 64 };
 /* What every engine keeps in w->io first: the ops in flight on this worker, by descriptor. */
 struct coir__io {
     uint64_t in_flight;
-    struct coir__op *by_fd[COIR__OP_BUCKETS];
+    struct coir__op **by_fd;                /* a table that grows */
+    uint32_t buckets;                       /* its length, a power of two */
+    bool sigpipe_blocked;                   /* on this thread, by us */
+    struct coir__op *few[COIR__OP_BUCKETS]; /* it, at first */
     struct coir__worker *next; /* in the list of all workers with an engine (fdtab.c) */
 };
+
+/* On the worker's thread. */
+COIR_HIDDEN void coir__io_init(struct coir__io *io);
+COIR_HIDDEN void coir__io_fini(struct coir__io *io);
+
+static inline struct coir__op **coir__io_bucket(struct coir__io *io, int fd)
+{
+    return &io->by_fd[(uint32_t)fd & (io->buckets - 1)];
+}
 
 /* What io asks of an engine, besides what sched does. */
 struct coir__io_engine {
@@ -175,6 +194,10 @@ COIR_HIDDEN void coir__op_start(struct coir__worker *w, struct coir__op *op);
 /* Ask an op in flight on this worker to end, err being the reason given to its caller. True: it was
  * over at once, and perhaps others of its group with it. */
 COIR_HIDDEN bool coir__op_stop(struct coir__op *op, int err);
+
+/* For op.c: an op in flight, and no more. */
+COIR_HIDDEN void coir__io_add(struct coir__io *io, struct coir__op *op);
+COIR_HIDDEN void coir__io_remove(struct coir__io *io, struct coir__op *op);
 
 /* For fdtab.c: end the ops of w, the caller, on fd. */
 COIR_HIDDEN void coir__ops_stop_fd(struct coir__worker *w, int fd);

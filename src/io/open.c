@@ -49,7 +49,7 @@ long coir__open(int dir, const char *path, int flags, unsigned mode)
                            .counted = dir >= 0,
                            .dont_wait = true };
     long res = coir__op_run(&op);
-    if (flags & (O_NONBLOCK | O_PATH | O_CREAT | O_TRUNC))
+    if (flags & (O_NONBLOCK | O_PATH))
         return res;
     if (res == -ENXIO && (flags & O_ACCMODE) == O_WRONLY) {
         op.async = true;

@@ -17,8 +17,6 @@
 #include "sched/memory.h"
 
 #include <errno.h>
-#include <linux/time_types.h>
-#include <signal.h>
 
 enum { USER_DATA_KICK = 2, CANCEL_BIT = 1, REAP_MAX = 256, EFD_CLOEXEC_ = 02000000 };
 enum { RETRY_MIN_NS = 50 * 1000, RETRY_MAX_NS = 10 * 1000 * 1000 };
@@ -32,8 +30,7 @@ struct uring {
     struct coir__ring ring;
     int event_fd;
     bool kick_armed;
-    bool sigpipe_blocked; /* by us */
-    uint64_t event;       /* what the read of event_fd fills */
+    uint64_t event; /* what the read of event_fd fills */
     struct list backlog;
     struct list missed; /* cancels that found nothing, to be made again at retry_at_ns */
     int64_t retry_at_ns, retry_ns;
@@ -54,26 +51,6 @@ static bool arm_kick(struct uring *u)
     return true;
 }
 
-static const uint64_t SIGPIPE_BIT = (uint64_t)1 << (SIGPIPE - 1);
-
-/* A write that the kernel does while we submit it raises SIGPIPE on this thread, and only for
- * send(2) there is a flag against it. True: it was not blocked before. */
-static bool block_sigpipe(void)
-{
-    uint64_t before = 0;
-    coir__sys(SYS_rt_sigprocmask, SIG_BLOCK, &SIGPIPE_BIT, &before, sizeof before);
-    return !(before & SIGPIPE_BIT);
-}
-
-/* Those that were raised meanwhile are forgotten. */
-static void unblock_sigpipe(void)
-{
-    struct __kernel_timespec none = { 0 };
-    while (coir__sys(SYS_rt_sigtimedwait, &SIGPIPE_BIT, NULL, &none, sizeof SIGPIPE_BIT) > 0)
-        ;
-    coir__sys(SYS_rt_sigprocmask, SIG_UNBLOCK, &SIGPIPE_BIT, NULL, sizeof SIGPIPE_BIT);
-}
-
 static int uring_init(struct coir__worker *w)
 {
     struct uring *u = coir__map(sizeof(struct uring));
@@ -92,7 +69,7 @@ static int uring_init(struct coir__worker *w)
     }
     u->event_fd = (int)fd;
     u->kick_armed = arm_kick(u);
-    u->sigpipe_blocked = block_sigpipe();
+    coir__io_init(&u->io);
     w->io = u;
     coir__fd_worker_add(w);
     return 0;
@@ -118,8 +95,7 @@ static void uring_fini(struct coir__worker *w)
             err = coir__ring_enter(&u->ring, true, -1);
     coir__sys(SYS_close, u->event_fd);
     coir__ring_close(&u->ring);
-    if (u->sigpipe_blocked)
-        unblock_sigpipe();
+    coir__io_fini(&u->io);
     coir__unmap(u, sizeof *u);
     w->io = NULL;
 }
@@ -356,7 +332,7 @@ static void uring_kick(struct coir__worker *w)
     coir__sys(SYS_write, uring_of(w)->event_fd, &one, sizeof one);
 }
 
-static const struct coir__io_engine uring = {
+const struct coir__io_engine coir__uring = {
     .sched = {
         .name = "uring",
         .init = uring_init,
@@ -370,8 +346,3 @@ static const struct coir__io_engine uring = {
     .submit = uring_submit,
     .cancel = uring_cancel,
 };
-
-const struct coir__engine *coir__engine_choose(void)
-{
-    return &uring.sched;
-}

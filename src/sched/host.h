@@ -29,6 +29,11 @@ COIR_HIDDEN int coir__host_errno(void);
  * block. 0, or -errno; *thread is for coir__host_thread_join. */
 COIR_HIDDEN int coir__host_thread_start(uintptr_t *thread, void (*fn)(void *), void *arg);
 
+/* May the calling thread, which was started so, be interrupted? Who interrupts it names it by its
+ * id (coir__host_thread_id): a system call that it is in then fails with EINTR. */
+COIR_HIDDEN void coir__host_interruptible(bool on);
+COIR_HIDDEN void coir__host_interrupt(uint32_t thread);
+
 /* Wait until the thread has ended and its resources are free. */
 COIR_HIDDEN void coir__host_thread_join(uintptr_t thread);
 

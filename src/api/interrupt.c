@@ -1,0 +1,46 @@
+/* api/interrupt.c - calls that wait are ended by a signal: on the threads of io/pool.h.
+ * SPDX-License-Identifier: MIT
+ *
+ * It is a real-time signal that the program leaves at its default, the highest one there is when
+ * the first such call begins. Its handler, which does nothing, stays: without it a late signal
+ * would end the process. */
+#include "edge.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <unistd.h>
+
+static _Atomic int chosen;
+
+static void on_interrupt(int sig)
+{
+    (void)sig;
+}
+
+/* Without SA_RESTART: the call shall end. */
+static void choose(void)
+{
+    struct sigaction now, ours = { .sa_handler = on_interrupt };
+    sigemptyset(&ours.sa_mask);
+    for (int sig = SIGRTMAX; sig >= SIGRTMIN && !chosen; sig--)
+        if (sigaction(sig, NULL, &now) == 0 && !(now.sa_flags & SA_SIGINFO) &&
+            now.sa_handler == SIG_DFL && sigaction(sig, &ours, NULL) == 0)
+            chosen = sig;
+}
+
+void coir__host_interruptible(bool on)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    sigset_t set;
+    pthread_once(&once, choose);
+    sigemptyset(&set);
+    if (chosen)
+        sigaddset(&set, chosen);
+    pthread_sigmask(on ? SIG_UNBLOCK : SIG_BLOCK, &set, NULL);
+}
+
+void coir__host_interrupt(uint32_t thread)
+{
+    if (chosen)
+        tgkill(getpid(), (pid_t)thread, chosen);
+}

@@ -1,0 +1,232 @@
+/* io/nowait.c - an op by system calls that do not wait: what the epoll engine begins with.
+ * SPDX-License-Identifier: MIT
+ *
+ * Sockets   are told by MSG_DONTWAIT.
+ * Others    by RWF_NOWAIT, which not every kind of file knows: pipes and files do, terminals and
+ *           inotify do not. Those with O_NONBLOCK do not wait anyway; the rest is left to a thread.
+ * Accept, connect  have no such flag: for the length of the call the descriptor gets O_NONBLOCK, if
+ *           it has not, under a lock, so that no two workers take each other's flag for the
+ *           program's. Whoever shares the descriptor and is just calling accept(2) by himself may
+ *           get EAGAIN. */
+#include "nowait.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/stat.h>
+#include <linux/time_types.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+
+struct vector {
+    struct iovec one;
+    const struct iovec *iov;
+    unsigned long count;
+};
+
+static void make_vector(struct vector *v, const struct coir__op *op)
+{
+    bool many = op->code == COIR__OP_READV || op->code == COIR__OP_WRITEV;
+    v->one = (struct iovec){ (void *)(uintptr_t)op->addr, op->len };
+    v->iov = many ? op->addr : &v->one;
+    v->count = many ? op->len : 1;
+}
+
+static bool unknown_call(long res)
+{
+    return res == -EOPNOTSUPP || res == -ENOSYS;
+}
+
+static long call_if_nonblocking(const struct coir__op *op, long nr, const struct vector *v)
+{
+    long flags = coir__sys(SYS_fcntl, op->fd, F_GETFL);
+    if (flags < 0)
+        return flags;
+    return flags & O_NONBLOCK ? coir__sys(nr, op->fd, v->iov, v->count) : COIR__CANNOT;
+}
+
+/* Is what a read at an offset got all there is, because the file ends there? */
+static bool file_ends_at(int fd, int64_t end)
+{
+    struct statx st;
+    return coir__sys(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_SIZE, &st) == 0 &&
+           end >= (int64_t)st.stx_size;
+}
+
+static uint64_t bytes_of(const struct vector *v)
+{
+    uint64_t bytes = 0;
+    for (unsigned long i = 0; i < v->count; i++)
+        bytes += v->iov[i].iov_len;
+    return bytes;
+}
+
+/* A short count may mean that the page cache ends, and then more is to come. The vector can be
+ * looked at: the kernel has read it. */
+static long read_at(const struct coir__op *op, const struct vector *v)
+{
+    long res = coir__sys(SYS_preadv2, op->fd, v->iov, v->count, op->offset, 0, RWF_NOWAIT);
+    if (res == -EAGAIN || unknown_call(res))
+        return COIR__CANNOT;
+    if (res >= 0 && (uint64_t)res < bytes_of(v) && !file_ends_at(op->fd, op->offset + res))
+        return COIR__CANNOT;
+    return res;
+}
+
+static long read_stream(const struct coir__op *op, const struct vector *v)
+{
+    long res = coir__sys(SYS_preadv2, op->fd, v->iov, v->count, -1, -1, RWF_NOWAIT);
+    if (!unknown_call(res))
+        return res;
+    struct msghdr msg = { .msg_iov = (struct iovec *)(uintptr_t)v->iov, .msg_iovlen = v->count };
+    res = coir__sys(SYS_recvmsg, op->fd, &msg, MSG_DONTWAIT);
+    return res == -ENOTSOCK ? call_if_nonblocking(op, SYS_readv, v) : res;
+}
+
+static long write_at(const struct coir__op *op, const struct vector *v)
+{
+    long res = coir__sys(SYS_pwritev2, op->fd, v->iov, v->count, op->offset, 0, RWF_NOWAIT);
+    return res == -EAGAIN || unknown_call(res) ? COIR__CANNOT : res;
+}
+
+static long write_stream(const struct coir__op *op, const struct vector *v)
+{
+    struct msghdr msg = { .msg_iov = (struct iovec *)(uintptr_t)v->iov, .msg_iovlen = v->count };
+    long res = coir__sys(SYS_sendmsg, op->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (res != -ENOTSOCK)
+        return res;
+    res = coir__sys(SYS_pwritev2, op->fd, v->iov, v->count, -1, -1, RWF_NOWAIT);
+    return unknown_call(res) ? call_if_nonblocking(op, SYS_writev, v) : res;
+}
+
+static long move(const struct coir__op *op)
+{
+    struct vector v;
+    make_vector(&v, op);
+    if (op->code == COIR__OP_READ || op->code == COIR__OP_READV)
+        return op->offset < 0 ? read_stream(op, &v) : read_at(op, &v);
+    return op->offset < 0 ? write_stream(op, &v) : write_at(op, &v);
+}
+
+/* With MSG_WAITALL it takes what has come, until all is there. op->done counts that. */
+static long receive(struct coir__op *op)
+{
+    bool all = op->flags & MSG_WAITALL;
+    long res;
+    do {
+        res = coir__sys(SYS_recvfrom, op->fd, op->addr, op->len, op->flags | MSG_DONTWAIT, NULL,
+                        NULL);
+        if (!all || res <= 0)
+            break;
+        op->done += (uint64_t)res;
+        op->addr = (const char *)op->addr + res;
+        op->len -= (uint64_t)res;
+    } while (op->len);
+    if (!all || !op->done || (res == -EAGAIN && op->len && !op->dont_wait))
+        return res;
+    return (long)op->done;
+}
+
+enum { LOCKS = 64 };
+static _Atomic int32_t locks[LOCKS];
+
+static long call_nonblocking(const struct coir__op *op)
+{
+    if (op->code == COIR__OP_ACCEPT)
+        return coir__sys(SYS_accept4, op->fd, op->addr, op->out_len, op->flags);
+    return coir__sys(SYS_connect, op->fd, op->addr, op->len);
+}
+
+static long call_as_nonblocking(const struct coir__op *op)
+{
+    _Atomic int32_t *lock = &locks[(unsigned)op->fd % LOCKS];
+    coir__sleep_lock(lock);
+    long res, flags = coir__sys(SYS_fcntl, op->fd, F_GETFL);
+    if (flags < 0 || flags & O_NONBLOCK) {
+        res = flags < 0 ? flags : call_nonblocking(op);
+    } else {
+        coir__sys(SYS_fcntl, op->fd, F_SETFL, flags | O_NONBLOCK);
+        res = call_nonblocking(op);
+        coir__sys(SYS_fcntl, op->fd, F_SETFL, flags);
+    }
+    coir__sleep_unlock(lock);
+    return res;
+}
+
+long coir__nowait_poll(int fd, uint32_t events)
+{
+    struct pollfd p = { fd, (short)events, 0 };
+    struct __kernel_timespec none = { 0 };
+    long res = coir__sys(SYS_ppoll, &p, 1, &none, NULL, 0);
+    return res > 0 ? (unsigned short)p.revents : res;
+}
+
+static long poll_now(const struct coir__op *op)
+{
+    long res = coir__nowait_poll(op->fd, op->flags);
+    return res ? res : -EAGAIN;
+}
+
+long coir__nowait(struct coir__op *op)
+{
+    switch ((enum coir__opcode)op->code) {
+    case COIR__OP_READ:
+    case COIR__OP_READV:
+    case COIR__OP_WRITE:
+    case COIR__OP_WRITEV:
+        return move(op);
+    case COIR__OP_RECV:
+        return receive(op);
+    case COIR__OP_SEND:
+        return coir__sys(SYS_sendto, op->fd, op->addr, op->len,
+                         op->flags | MSG_DONTWAIT | MSG_NOSIGNAL, NULL, 0);
+    case COIR__OP_ACCEPT:
+    case COIR__OP_CONNECT:
+        return call_as_nonblocking(op);
+    case COIR__OP_POLL:
+        return poll_now(op);
+    case COIR__OP_OPENAT:
+    case COIR__OP_FSYNC:
+        break;
+    }
+    return COIR__CANNOT;
+}
+
+/* As the ring does it: first as if O_NONBLOCK were given, so that a FIFO is not waited for by who
+ * does not mean to (open.c). */
+static long open_now(const struct coir__op *op)
+{
+    long fd = coir__sys(SYS_openat, op->fd, op->addr, op->flags | O_NONBLOCK, op->len);
+    if (fd == -EAGAIN && !(op->flags & O_NONBLOCK))
+        return coir__sys(SYS_openat, op->fd, op->addr, op->flags, op->len);
+    if (fd >= 0 && !(op->flags & (O_NONBLOCK | O_PATH))) {
+        long flags = coir__sys(SYS_fcntl, fd, F_GETFL);
+        coir__sys(SYS_fcntl, fd, F_SETFL, flags & ~(long)O_NONBLOCK);
+    }
+    return fd;
+}
+
+long coir__blocking(const struct coir__op *op)
+{
+    enum { DATA_ONLY = 1 }; /* IORING_FSYNC_DATASYNC */
+    struct vector v;
+    make_vector(&v, op);
+    switch ((enum coir__opcode)op->code) {
+    case COIR__OP_READ:
+    case COIR__OP_READV:
+        return op->offset < 0 ? coir__sys(SYS_readv, op->fd, v.iov, v.count)
+                              : coir__sys(SYS_preadv, op->fd, v.iov, v.count, op->offset, 0);
+    case COIR__OP_WRITE:
+    case COIR__OP_WRITEV:
+        return op->offset < 0 ? coir__sys(SYS_writev, op->fd, v.iov, v.count)
+                              : coir__sys(SYS_pwritev, op->fd, v.iov, v.count, op->offset, 0);
+    case COIR__OP_FSYNC:
+        return coir__sys(op->flags & DATA_ONLY ? SYS_fdatasync : SYS_fsync, op->fd);
+    case COIR__OP_OPENAT:
+        return op->async ? coir__sys(SYS_openat, op->fd, op->addr, op->flags, op->len)
+                         : open_now(op);
+    default:
+        return -EINVAL;
+    }
+}

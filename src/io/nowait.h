@@ -1,0 +1,21 @@
+/* io/nowait.h - ops by plain system calls.
+ * SPDX-License-Identifier: MIT */
+#ifndef COIR_IO_NOWAIT_H
+#define COIR_IO_NOWAIT_H
+
+#include "op.h"
+
+/* No errno: the op cannot be done without waiting, or not by this kind of file. */
+enum { COIR__CANNOT = -(1 << 20) };
+
+/* Do op without waiting: the result; -EAGAIN, when it is not ready; COIR__CANNOT. On any thread
+ * that has SIGPIPE blocked. */
+COIR_HIDDEN long coir__nowait(struct coir__op *op);
+
+/* What poll(2) says at once: 0, events, -errno. */
+COIR_HIDDEN long coir__nowait_poll(int fd, uint32_t events);
+
+/* Do op by a call that may wait. Only what coir__nowait cannot. */
+COIR_HIDDEN long coir__blocking(const struct coir__op *op);
+
+#endif
