@@ -2,9 +2,10 @@
 """Run test programs one after another and add up what they say.
 SPDX-License-Identifier: MIT
 
-Each argument is a command (split at blanks). A program passes or fails by cmocka's own words, by a
-last line "N passed, N failed", or, when it says neither, by its exit status. One line per program;
-all of its output when something failed. The last line of all is "N passed, N failed".
+Each argument is a command (split at blanks), perhaps after words NAME=VALUE for its environment. A
+program passes or fails by cmocka's own words, by a last line "N passed, N failed", or, when it says
+neither, by its exit status. One line per program; all of its output when something failed. The last
+line of all is "N passed, N failed".
 Options: --prefix "COMMAND" runs each program under another (valgrind, qemu); --timeout SECONDS."""
 import argparse
 import os
@@ -35,11 +36,17 @@ def verdict(output, status):
     return passed, failed, skipped
 
 
-def run(command, timeout):
+def run(command, prefix, timeout):
     """Its output and exit status; a program that hangs is killed with all it started."""
+    words = shlex.split(command)
+    environment = dict(os.environ)
+    while re.match(r"[A-Z_]+=", words[0]):
+        name, value = words.pop(0).split("=", 1)
+        environment[name] = value
     try:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                   stdin=subprocess.DEVNULL, start_new_session=True)
+        process = subprocess.Popen(prefix + words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                   stdin=subprocess.DEVNULL, start_new_session=True,
+                                   env=environment)
     except OSError as error:
         return f"{error}\n", -1
     try:
@@ -60,7 +67,7 @@ def main():
     sums = [0, 0, 0]
     for command in options.commands:
         start = time.monotonic()
-        output, status = run(shlex.split(options.prefix) + shlex.split(command), options.timeout)
+        output, status = run(command, shlex.split(options.prefix), options.timeout)
         counts = verdict(output, status)
         sums = [a + b for a, b in zip(sums, counts)]
         bad = counts[1] > 0

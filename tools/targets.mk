@@ -13,7 +13,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' \
 	    $(MAKEFILE_LIST) | sort
 	@echo "Variables: CC CXX CFLAGS BUILD=dir ARCH=boost DEBUG=1 V=1 TEST_SCALE=1..100"
-	@echo "           PREFIX= DESTDIR="
+	@echo "           ENGINES=uring PREFIX= DESTDIR="
 
 .PHONY: setup
 setup: ## install what building and testing needs (tools/setup --help)
@@ -39,13 +39,19 @@ free_tests = "tests/freestanding.py $(BUILD)/freestanding/core.o" \
              "tests/lto_tls.py --worker $(BUILD)/freestanding/core.o"
 free_core  = $(if $(filter x86_64,$(ARCH)),$(if $(variant),,$(BUILD)/freestanding/core.o))
 
+# What uses the process's engine runs on epoll once more; tests of io choose theirs by themselves.
+on_engine  = $(filter $(addprefix $(BUILD)/tests/,sched_uring/% api/% cxx/%),$(wanted))
+on_epoll   = $(if $(filter epoll,$(ENGINES)),\
+               $(foreach t,$(on_engine) $(samples_run),"COIR_IO=epoll $(t)"))
+samples_run = $(if $(RUN)$(ONLY),,tests/samples/run.py)
+
 .PHONY: run-tests
 run-tests: all $(wanted) $(free_core) $(model_test)
 	@TEST_SCALE=$(TEST_SCALE) BUILD=$(BUILD) CC=$(CC) CXX=$(CXX) SAN="$(SAN)" \
 	    tools/run_tests.py $(RUN) \
 	    $(wanted) $(if $(free_core),$(free_tests)) \
 	    $(if $(model_test),$(model_test) "$(call model_mutants)") \
-	    $(if $(RUN)$(ONLY),,tests/samples/run.py) $(if $(SAN)$(RUN)$(ONLY),,tests/headers.sh)
+	    $(samples_run) $(on_epoll) $(if $(SAN)$(RUN)$(ONLY),,tests/headers.sh)
 
 # The core as the drop-in will build it: no libc, no thread-locals, no vector registers.
 # gcc makes calls of mem* from loops unless told not to; clang does not know the option.

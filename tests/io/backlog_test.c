@@ -261,6 +261,7 @@ static int under_supervision(void *arg)
 static void a_kernel_short_of_memory_loses_nothing(void **state)
 {
     (void)state;
+    NEEDS_A_RING();
     char text[1024];
     int status = test_child(under_supervision, NULL, text, sizeof text);
     if (status == NO_SECCOMP << 8)

@@ -1,5 +1,6 @@
-/* tests/io/refused_test.c - io_uring is switched off, by a sandbox or by sysctl: the runtime does
- * not start, says why, and leaves nothing behind.
+/* tests/io/refused_test.c - io_uring is switched off, by a sandbox or by sysctl: then epoll takes
+ * its place; or, where io_uring is asked for, the runtime does not start, says why, and leaves
+ * nothing behind.
  * SPDX-License-Identifier: MIT */
 #include "seccomp.h"
 #include "sides.h"
@@ -134,6 +135,84 @@ static void programs_say_why(void **state)
     }
 }
 
+/* What has to wait, and a file. */
+static void *write_later(void *arg)
+{
+    coir_sleep(COIR_MS(2));
+    EXPECT_EQ(coir_write(*(int *)arg, "x", 1), 1);
+    return NULL;
+}
+
+static void use_epoll(void *arg)
+{
+    char c, text[8] = "";
+    int ends[2];
+    (void)arg;
+    EXPECT_EQ(strcmp(coir_io_engine(), "epoll"), 0);
+    make_ends(PIPE, ends);
+    coir_fiber *f = spawn_apart(write_later, &ends[1]);
+    EXPECT_EQ(coir_read(ends[0], &c, 1), 1);
+    join(f);
+    close_ends(ends);
+    int fd = coir_open("/proc/self/comm", O_RDONLY);
+    EXPECT(fd >= 0);
+    EXPECT(coir_read(fd, text, sizeof text - 1) > 0);
+    EXPECT_EQ(coir_close(fd), 0);
+}
+
+static int fall_back(void *arg)
+{
+    const struct refusal *r = arg;
+    alarm(60);
+    unsetenv("COIR_IO");
+    if (refuse(r->nr, r->err) < 0)
+        return NO_SECCOMP;
+    int fds = test_fds_open();
+    for (const unsigned *w = test_workers; *w; w++)
+        EXPECT_EQ(fiber_test_run(*w, use_epoll, NULL), 0);
+    EXPECT_EQ(test_fds_open(), fds);
+    return no_findings_status();
+}
+
+static void epoll_takes_the_place_of_what_is_refused(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
+        char text[512];
+        int status = test_child(fall_back, (void *)&refusals[i], text, sizeof text);
+        if (status == NO_SECCOMP << 8)
+            skip();
+        assert_string_equal(text, "");
+        assert_int_equal(status, 0);
+    }
+}
+
+/* A filter that kills. */
+static int stay_away(void *arg)
+{
+    static const int calls[] = { SYS_io_uring_setup, SYS_io_uring_enter, SYS_io_uring_register };
+    (void)arg;
+    alarm(60);
+    setenv("COIR_IO", "epoll", 1);
+    for (int i = 0; i < 3; i++)
+        if (seccomp_answer(calls[i], SECCOMP_RET_KILL_PROCESS, 0) < 0)
+            return NO_SECCOMP;
+    for (const unsigned *w = test_workers; *w; w++)
+        EXPECT_EQ(fiber_test_run(*w, use_epoll, NULL), 0);
+    return no_findings_status();
+}
+
+static void who_asks_for_epoll_makes_no_call_of_io_uring(void **state)
+{
+    char text[512];
+    (void)state;
+    int status = test_child(stay_away, NULL, text, sizeof text);
+    if (status == NO_SECCOMP << 8)
+        skip();
+    assert_string_equal(text, "");
+    assert_int_equal(status, 0);
+}
+
 static int refused_close(void *arg)
 {
     (void)arg;
@@ -163,7 +242,10 @@ int main(void)
         cmocka_unit_test(programs_say_why),
         cmocka_unit_test(a_call_without_a_thread_to_wait_is_out_of_memory),
         cmocka_unit_test(an_interrupted_close_has_closed),
+        cmocka_unit_test(epoll_takes_the_place_of_what_is_refused),
+        cmocka_unit_test(who_asks_for_epoll_makes_no_call_of_io_uring),
     };
     watchdog();
+    setenv("COIR_IO", "uring", 1);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

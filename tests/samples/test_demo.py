@@ -11,12 +11,13 @@ from kit import *
 DEMO = os.path.join(REPO, "tools", "demo.sh")
 
 
-def demo(*args, before=None, build=BUILD):
+def demo(*args, before=None, build=BUILD, engine=None):
     """Run the demo with a temporary directory of our own, which it must leave empty."""
     tmp = directory()
     done = subprocess.run([DEMO, *map(str, args)], capture_output=True, text=True, timeout=60,
                           preexec_fn=before,
-                          env={**os.environ, "BUILD": build, "TMPDIR": tmp})
+                          env={**os.environ, "BUILD": build, "TMPDIR": tmp,
+                               **({"COIR_IO": engine} if engine else {})})
     equal(os.listdir(tmp), [], "left behind")
     return Ended(done.returncode, done.stdout, done.stderr, 0)
 
@@ -71,7 +72,8 @@ def test_failures():
     matches("^demo: fetch_many ended with status 1$", r.err)
     check("no luck" in r.out, r)
     equal(demo(50, 10, build=wrapped("blocking_client", "exit 1")).status, 1)
-    r = demo(50, 10, before=refuse_io_uring)
+    equal(demo(50, 10, before=refuse_io_uring, engine="auto").status, 0)
+    r = demo(50, 10, before=refuse_io_uring, engine="uring")
     equal(r.status, 2, r)
     matches("Operation not permitted", r.err)
     matches("^demo: the server did not start$", r.err)

@@ -186,5 +186,7 @@ static inline int cm_run_group(const struct CMUnitTest *tests, size_t count,
 
 #define cmocka_run_group_tests(tests, setup, teardown)                                             \
     cm_run_group(tests, sizeof(tests) / sizeof((tests)[0]), setup, teardown)
+#define cmocka_run_group_tests_name(name, tests, setup, teardown)                                  \
+    (print_message("%s\n", name), cmocka_run_group_tests(tests, setup, teardown))
 
 #endif
