@@ -33,11 +33,20 @@ COIR_API ssize_t coir_readv(int fd, const struct iovec *iov, int count);
 COIR_API ssize_t coir_writev(int fd, const struct iovec *iov, int count);
 COIR_API ssize_t coir_pread(int fd, void *buf, size_t len, off_t offset);
 COIR_API ssize_t coir_pwrite(int fd, const void *buf, size_t len, off_t offset);
+COIR_API ssize_t coir_preadv(int fd, const struct iovec *iov, int count, off_t offset);
+COIR_API ssize_t coir_pwritev(int fd, const struct iovec *iov, int count, off_t offset);
 
-/* Sockets. MSG_DONTWAIT is honoured: the call then fails with EAGAIN instead of parking. coir_send
+/* Sockets. MSG_DONTWAIT is honoured: the call then fails with EAGAIN instead of parking. What sends
  * always acts as if MSG_NOSIGNAL were given. */
 COIR_API ssize_t coir_recv(int fd, void *buf, size_t len, int flags);
 COIR_API ssize_t coir_send(int fd, const void *buf, size_t len, int flags);
+COIR_API ssize_t coir_recvfrom(int fd, void *buf, size_t len, int flags, struct sockaddr *addr,
+                               socklen_t *addr_len);
+COIR_API ssize_t coir_sendto(int fd, const void *buf, size_t len, int flags,
+                             const struct sockaddr *addr, socklen_t addr_len);
+/* With MSG_WAITALL, what comes with control data ends the wait. */
+COIR_API ssize_t coir_recvmsg(int fd, struct msghdr *msg, int flags);
+COIR_API ssize_t coir_sendmsg(int fd, const struct msghdr *msg, int flags);
 COIR_API int coir_accept(int fd, struct sockaddr *addr, socklen_t *len);
 COIR_API int coir_accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags);
 /* After ETIMEDOUT or ECANCELED the connection may still come about; close the socket. */
@@ -47,6 +56,7 @@ COIR_API int coir_connect(int fd, const struct sockaddr *addr, socklen_t len);
 COIR_API int coir_open(const char *path, int flags, ...);
 COIR_API int coir_openat(int dir, const char *path, int flags, ...);
 COIR_API int coir_fsync(int fd);
+COIR_API int coir_fdatasync(int fd);
 
 /* Close fd. Calls of other fibers and threads that are parked on it end with EBADF first; only then
  * does the number become free. Not affected by deadline or cancel: it always closes. Parks only

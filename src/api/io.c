@@ -77,6 +77,31 @@ ssize_t coir_pwrite(int fd, const void *buf, size_t len, off_t offset)
     return run(coir__op_rw(COIR__OP_WRITE, fd, buf, len, offset));
 }
 
+static ssize_t move_at(enum coir__opcode code, int fd, const struct iovec *iov, int count,
+                       off_t offset)
+{
+    if (count < 0 || count > IOV_MAX || offset < 0)
+        return coir__edge(-EINVAL);
+    enum coir__opcode one = code == COIR__OP_READV ? COIR__OP_READ : COIR__OP_WRITE;
+    long err = coir__op_seekable(one, fd);
+    if (err < 0)
+        return coir__edge(err);
+    return run(coir__op_rw(code, fd, iov, (uint64_t)count, offset));
+}
+
+ssize_t coir_preadv(int fd, const struct iovec *iov, int count, off_t offset)
+{
+    ssize_t n = move_at(COIR__OP_READV, fd, iov, count, offset);
+    if (n > 0)
+        scattered(iov, (size_t)n);
+    return n;
+}
+
+ssize_t coir_pwritev(int fd, const struct iovec *iov, int count, off_t offset)
+{
+    return move_at(COIR__OP_WRITEV, fd, iov, count, offset);
+}
+
 ssize_t coir_recv(int fd, void *buf, size_t len, int flags)
 {
     return filled(coir__op_msg(COIR__OP_RECV, fd, buf, len, flags), buf);
@@ -85,6 +110,90 @@ ssize_t coir_recv(int fd, void *buf, size_t len, int flags)
 ssize_t coir_send(int fd, const void *buf, size_t len, int flags)
 {
     return run(coir__op_msg(COIR__OP_SEND, fd, buf, len, flags));
+}
+
+/* What the kernel has filled in: no more than there was room for. */
+static void message_filled(const struct msghdr *msg, size_t n, socklen_t name_room)
+{
+    size_t room = 0;
+    for (size_t i = 0; i < msg->msg_iovlen; i++)
+        room += msg->msg_iov[i].iov_len;
+    scattered(msg->msg_iov, n < room ? n : room); /* with MSG_TRUNC n says more */
+    coir__san_written(msg, sizeof *msg);
+    if (msg->msg_name)
+        coir__san_written(msg->msg_name,
+                          msg->msg_namelen < name_room ? msg->msg_namelen : name_room);
+    if (msg->msg_control)
+        coir__san_written(msg->msg_control, msg->msg_controllen);
+}
+
+/* Of MSG_WAITALL: what is missing after the first n bytes, from the same file. */
+static ssize_t receive_rest(const struct coir__op *first, const struct msghdr *msg, size_t n,
+                            int flags)
+{
+    size_t done = n;
+    for (size_t i = 0; i < msg->msg_iovlen; i++) {
+        const struct iovec *iov = &msg->msg_iov[i];
+        size_t had = n < iov->iov_len ? n : iov->iov_len, missing = iov->iov_len - had;
+        char *at = (char *)iov->iov_base + had;
+        n -= had;
+        if (!missing)
+            continue;
+        struct coir__op op = coir__op_msg(COIR__OP_RECV, first->fd, at, missing, flags);
+        op.generation = first->generation;
+        long res = coir__op_run(&op);
+        if (res > 0) {
+            coir__san_written(at, (size_t)res);
+            done += (size_t)res;
+        }
+        if (res < (long)missing)
+            break;
+    }
+    return (ssize_t)done;
+}
+
+ssize_t coir_recvmsg(int fd, struct msghdr *msg, int flags)
+{
+    bool all = flags & MSG_WAITALL && coir__op_waitall(fd, flags) & MSG_WAITALL;
+    struct coir__op op = coir__op_msg(COIR__OP_RECVMSG, fd, msg, 1, flags & ~MSG_WAITALL);
+    long res = coir__op_run(&op);
+    if (res < 0)
+        return coir__edge(res);
+    message_filled(msg, (size_t)res, msg->msg_namelen);
+    return all && res > 0 && !msg->msg_controllen ? receive_rest(&op, msg, (size_t)res, flags)
+                                                  : res;
+}
+
+ssize_t coir_sendmsg(int fd, const struct msghdr *msg, int flags)
+{
+    return run(coir__op_msg(COIR__OP_SENDMSG, fd, msg, 1, flags));
+}
+
+ssize_t coir_recvfrom(int fd, void *buf, size_t len, int flags, struct sockaddr *addr,
+                      socklen_t *addr_len)
+{
+    struct iovec iov = { buf, len };
+    struct msghdr msg = { .msg_name = addr, .msg_iov = &iov, .msg_iovlen = 1 };
+    if (!addr)
+        return coir_recv(fd, buf, len, flags);
+    if (!addr_len)
+        return coir__edge(-EFAULT);
+    msg.msg_namelen = *addr_len;
+    ssize_t n = coir_recvmsg(fd, &msg, flags);
+    if (n >= 0)
+        *addr_len = msg.msg_namelen;
+    return n;
+}
+
+ssize_t coir_sendto(int fd, const void *buf, size_t len, int flags, const struct sockaddr *addr,
+                    socklen_t addr_len)
+{
+    struct iovec iov = { (void *)(uintptr_t)buf, len };
+    struct msghdr msg = { .msg_name = (void *)(uintptr_t)addr,
+                          .msg_namelen = addr_len,
+                          .msg_iov = &iov,
+                          .msg_iovlen = 1 };
+    return addr ? coir_sendmsg(fd, &msg, flags) : coir_send(fd, buf, len, flags);
 }
 
 int coir_accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
@@ -146,6 +255,13 @@ int coir_openat(int dir, const char *path, int flags, ...)
 int coir_fsync(int fd)
 {
     return (int)run(coir__op_rw(COIR__OP_FSYNC, fd, NULL, 0, 0));
+}
+
+int coir_fdatasync(int fd)
+{
+    struct coir__op op = coir__op_rw(COIR__OP_FSYNC, fd, NULL, 0, 0);
+    op.flags = COIR__SYNC_DATA_ONLY;
+    return (int)run(op);
 }
 
 int coir_close(int fd)

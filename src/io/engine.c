@@ -18,10 +18,10 @@ static _Atomic(const struct coir__engine *) automatic;
 static _Atomic int automatic_error;
 
 static const uint8_t needed[] = {
-    IORING_OP_NOP,          IORING_OP_READ,    IORING_OP_WRITE, IORING_OP_READV,
-    IORING_OP_WRITEV,       IORING_OP_RECV,    IORING_OP_SEND,  IORING_OP_ACCEPT,
-    IORING_OP_OPENAT,       IORING_OP_CONNECT, IORING_OP_FSYNC, IORING_OP_POLL_ADD,
-    IORING_OP_ASYNC_CANCEL,
+    IORING_OP_NOP,          IORING_OP_READ,    IORING_OP_WRITE,   IORING_OP_READV,
+    IORING_OP_WRITEV,       IORING_OP_RECV,    IORING_OP_SEND,    IORING_OP_ACCEPT,
+    IORING_OP_OPENAT,       IORING_OP_CONNECT, IORING_OP_FSYNC,   IORING_OP_POLL_ADD,
+    IORING_OP_ASYNC_CANCEL, IORING_OP_RECVMSG, IORING_OP_SENDMSG,
 };
 
 /* kernel.io_uring_disabled: 2 is for all. (1, for some, the kernel has to say.) */

@@ -134,6 +134,7 @@ static uint32_t events_of(const struct coir__op *op)
     case COIR__OP_WRITE:
     case COIR__OP_WRITEV:
     case COIR__OP_SEND:
+    case COIR__OP_SENDMSG:
         return EPOLLOUT;
     default:
         return EPOLLIN;

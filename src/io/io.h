@@ -47,7 +47,7 @@ static inline struct coir__op coir__op_msg(enum coir__opcode code, int fd, const
                                            uint64_t len, int flags)
 {
     enum { DONTWAIT = 0x40, WAITALL = 0x100, ERRQUEUE = 0x2000 }; /* MSG_* */
-    if (code == COIR__OP_RECV && flags & ERRQUEUE)
+    if ((code == COIR__OP_RECV || code == COIR__OP_RECVMSG) && flags & ERRQUEUE)
         flags |= DONTWAIT; /* as recv(2): it never waits for errors */
     if (code == COIR__OP_RECV && flags & WAITALL)
         flags = coir__op_waitall(fd, flags);

@@ -181,6 +181,10 @@ long coir__nowait(struct coir__op *op)
     case COIR__OP_SEND:
         return coir__sys(SYS_sendto, op->fd, op->addr, op->len,
                          op->flags | MSG_DONTWAIT | MSG_NOSIGNAL, NULL, 0);
+    case COIR__OP_RECVMSG:
+        return coir__sys(SYS_recvmsg, op->fd, op->addr, op->flags | MSG_DONTWAIT);
+    case COIR__OP_SENDMSG:
+        return coir__sys(SYS_sendmsg, op->fd, op->addr, op->flags | MSG_DONTWAIT | MSG_NOSIGNAL);
     case COIR__OP_ACCEPT:
     case COIR__OP_CONNECT:
         return call_as_nonblocking(op);
@@ -209,7 +213,6 @@ static long open_now(const struct coir__op *op)
 
 long coir__blocking(const struct coir__op *op)
 {
-    enum { DATA_ONLY = 1 }; /* IORING_FSYNC_DATASYNC */
     struct vector v;
     make_vector(&v, op);
     switch ((enum coir__opcode)op->code) {
@@ -222,7 +225,7 @@ long coir__blocking(const struct coir__op *op)
         return op->offset < 0 ? coir__sys(SYS_writev, op->fd, v.iov, v.count)
                               : coir__sys(SYS_pwritev, op->fd, v.iov, v.count, op->offset, 0);
     case COIR__OP_FSYNC:
-        return coir__sys(op->flags & DATA_ONLY ? SYS_fdatasync : SYS_fsync, op->fd);
+        return coir__sys(op->flags & COIR__SYNC_DATA_ONLY ? SYS_fdatasync : SYS_fsync, op->fd);
     case COIR__OP_OPENAT:
         return op->async ? coir__sys(SYS_openat, op->fd, op->addr, op->flags, op->len)
                          : open_now(op);

@@ -156,6 +156,7 @@ static short readiness(const struct coir__op *op)
     case COIR__OP_WRITE:
     case COIR__OP_WRITEV:
     case COIR__OP_SEND:
+    case COIR__OP_SENDMSG:
     case COIR__OP_CONNECT:
         return POLLOUT;
     default:
@@ -373,6 +374,14 @@ int coir__op_waitall(int fd, int flags)
     return flags & MSG_PEEK || type != SOCK_STREAM ? flags & ~MSG_WAITALL : flags;
 }
 
+static const struct iovec *vector_of(const struct coir__op *op, uint64_t *count)
+{
+    const struct msghdr *msg = op->addr;
+    bool message = op->code == COIR__OP_SENDMSG;
+    *count = message ? msg->msg_iovlen : op->len;
+    return message ? msg->msg_iov : op->addr;
+}
+
 /* How many bytes op is to write before it may return. */
 static uint64_t to_write(const struct coir__op *op)
 {
@@ -380,11 +389,11 @@ static uint64_t to_write(const struct coir__op *op)
         return 0;
     if (op->code == COIR__OP_WRITE || op->code == COIR__OP_SEND)
         return op->len;
-    if (op->code != COIR__OP_WRITEV)
+    if (op->code != COIR__OP_WRITEV && op->code != COIR__OP_SENDMSG)
         return 0;
-    const struct iovec *iov = op->addr;
-    uint64_t bytes = 0;
-    for (uint64_t i = 0; i < op->len; i++)
+    uint64_t count, bytes = 0;
+    const struct iovec *iov = vector_of(op, &count);
+    for (uint64_t i = 0; i < count; i++)
         bytes += iov[i].iov_len;
     return bytes;
 }
@@ -400,11 +409,12 @@ static struct coir__op rest_of(const struct coir__op *op, uint64_t done)
                              .addr = (const char *)op->addr + done,
                              .len = op->len - done,
                              .offset = op->offset < 0 ? op->offset : op->offset + (int64_t)done };
-    if (op->code == COIR__OP_WRITEV) {
-        const struct iovec *iov = op->addr;
+    if (op->code == COIR__OP_WRITEV || op->code == COIR__OP_SENDMSG) {
+        uint64_t count;
+        const struct iovec *iov = vector_of(op, &count);
         for (; done >= iov->iov_len; iov++)
             done -= iov->iov_len;
-        rest.code = COIR__OP_WRITE;
+        rest.code = op->code == COIR__OP_WRITEV ? COIR__OP_WRITE : COIR__OP_SEND;
         rest.addr = (const char *)iov->iov_base + done;
         rest.len = iov->iov_len - done;
     }

@@ -26,12 +26,16 @@ enum coir__opcode {
     COIR__OP_WRITEV,
     COIR__OP_RECV, /* addr len flags */
     COIR__OP_SEND,
+    COIR__OP_RECVMSG, /* addr: msghdr, flags; without MSG_WAITALL */
+    COIR__OP_SENDMSG,
     COIR__OP_ACCEPT,  /* addr, out_len, flags */
     COIR__OP_CONNECT, /* addr, len */
     COIR__OP_OPENAT,  /* addr: path, flags, len: mode */
-    COIR__OP_FSYNC,
-    COIR__OP_POLL, /* flags: events */
+    COIR__OP_FSYNC,   /* flags: COIR__SYNC_DATA_ONLY, or 0 */
+    COIR__OP_POLL,    /* flags: events */
 };
+
+enum { COIR__SYNC_DATA_ONLY = 1 }; /* IORING_FSYNC_DATASYNC */
 
 enum coir__op_state { COIR__OP_IDLE, COIR__OP_IN_FLIGHT };
 

@@ -43,6 +43,10 @@ static long attempt(const struct coir__op *op)
         return try_write(op, 0);
     case COIR__OP_SEND:
         return try_write(op, op->flags);
+    case COIR__OP_SENDMSG:
+        return coir__sys(SYS_sendmsg, op->fd, op->addr, op->flags | MSG_DONTWAIT | MSG_NOSIGNAL);
+    case COIR__OP_RECVMSG:
+        return coir__sys(SYS_recvmsg, op->fd, op->addr, op->flags | MSG_DONTWAIT);
     case COIR__OP_RECV:
         return op->flags & MSG_WAITALL ? -EAGAIN
                                        : coir__sys(SYS_recvfrom, op->fd, op->addr, op->len,
@@ -54,7 +58,7 @@ static long attempt(const struct coir__op *op)
 
 bool coir__op_try(const struct coir__op *op, long *res)
 {
-    bool message = op->code == COIR__OP_SEND || op->code == COIR__OP_RECV;
+    bool message = op->code >= COIR__OP_RECV && op->code <= COIR__OP_SENDMSG;
     *res = attempt(op);
     if (*res == -EAGAIN)
         return message && op->dont_wait;

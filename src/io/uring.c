@@ -124,6 +124,12 @@ static void prepare(struct io_uring_sqe *sqe, const struct coir__op *op)
     case COIR__OP_SEND:
         io_uring_prep_send(sqe, op->fd, addr, len, (int)op->flags | MSG_NOSIGNAL);
         break;
+    case COIR__OP_RECVMSG:
+        io_uring_prep_recvmsg(sqe, op->fd, addr, op->flags);
+        break;
+    case COIR__OP_SENDMSG:
+        io_uring_prep_sendmsg(sqe, op->fd, addr, op->flags | MSG_NOSIGNAL);
+        break;
     case COIR__OP_ACCEPT:
         io_uring_prep_accept(sqe, op->fd, addr, op->out_len, (int)op->flags);
         break;

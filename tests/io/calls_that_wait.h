@@ -15,10 +15,14 @@ enum call {
     RECV,
     RECV_ALL,
     PEEK,
+    RECVMSG,
+    RECVMSG_ALL,
+    RECVFROM,
     READ_FULL,
     WRITE,
     WRITEV,
     SEND,
+    SENDMSG,
     WRITE_ALL,
     ACCEPT,
     CONNECT,
@@ -100,6 +104,13 @@ static inline long do_call(struct waiting *v)
 {
     int fd = v->ends[0];
     struct iovec iov[] = { { v->buf, 2 }, { v->buf + 2, ROOM - 2 } };
+    struct iovec five[] = { { v->buf, 2 }, { v->buf + 2, DATA - 2 } };
+    struct iovec out[] = { { "01", 2 }, { "234", 3 } };
+    struct msghdr in_msg = { .msg_iov = iov, .msg_iovlen = 2 };
+    struct msghdr all_msg = { .msg_iov = five, .msg_iovlen = 2 };
+    struct msghdr out_msg = { .msg_iov = out, .msg_iovlen = 2 };
+    struct sockaddr_un from;
+    socklen_t from_len = sizeof from;
     struct pollfd fds[20];
     for (int i = 0; i < 20; i++)
         fds[i] = (struct pollfd){ v->ends[0], POLLIN, 0 };
@@ -114,14 +125,23 @@ static inline long do_call(struct waiting *v)
         return minus_errno(coir_recv(fd, v->buf, DATA, MSG_WAITALL));
     case PEEK:
         return minus_errno(coir_recv(fd, v->buf, ROOM, MSG_PEEK));
+    case RECVMSG:
+        return minus_errno(coir_recvmsg(fd, &in_msg, 0));
+    case RECVMSG_ALL:
+        return minus_errno(coir_recvmsg(fd, &all_msg, MSG_WAITALL));
+    case RECVFROM:
+        return minus_errno(
+            coir_recvfrom(fd, v->buf, ROOM, 0, (struct sockaddr *)&from, &from_len));
     case READ_FULL:
         return minus_errno(coir_read_full(fd, v->buf, DATA));
     case WRITE:
         return minus_errno(coir_write(fd, "01234", DATA));
     case WRITEV:
-        return minus_errno(coir_writev(fd, (struct iovec[]){ { "01", 2 }, { "234", 3 } }, 2));
+        return minus_errno(coir_writev(fd, out, 2));
     case SEND:
         return minus_errno(coir_send(fd, "01234", DATA, 0));
+    case SENDMSG:
+        return minus_errno(coir_sendmsg(fd, &out_msg, 0));
     case WRITE_ALL:
         return minus_errno(coir_write_all(fd, "01234", DATA));
     case ACCEPT:

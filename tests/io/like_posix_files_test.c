@@ -61,12 +61,25 @@ static void offsets_script(struct script *s)
     STEP(s, writev(fd, out, 2));
     SAME(s, lseek(fd, 0, SEEK_CUR));
     STEP(s, fsync(fd));
+    STEP(s, fdatasync(fd));
+    STEP(s, preadv(fd, in, 2, 3));
+    BYTES(s, buf, sizeof buf);
+    STEP(s, preadv(fd, in, -1, 3));
+    STEP(s, preadv(fd, in, 2, -1));
+    STEP(s, preadv(fd, in, 0, 3));
+    STEP(s, pwritev(fd, out, 2, 30));
+    STEP(s, pwritev(fd, out, 2000, 30));
+    STEP(s, preadv(fd, in, 2, 28));
+    BYTES(s, buf, sizeof buf);
+    SAME(s, lseek(fd, 0, SEEK_CUR));
     STEP(s, read(fd, NULL, 5));
     STEP(s, pread(fd, NULL, 5, 0));
     STEP(s, recv(fd, buf, 1, 0));
     STEP(s, send(fd, buf, 1, 0));
     STEP(s, close(fd));
     STEP(s, fsync(fd));
+    STEP(s, fdatasync(fd));
+    STEP(s, preadv(fd, in, 2, 3));
     SAME(s, unlink("file"));
 }
 

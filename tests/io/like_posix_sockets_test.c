@@ -90,6 +90,105 @@ static void connect_script(struct script *s)
     STEP(s, connect(fd, (struct sockaddr *)&addr, sizeof addr));
 }
 
+/* Datagrams with the address of the other side. */
+static void address_script(struct script *s)
+{
+    struct sockaddr_in a_addr, b_addr, from;
+    socklen_t len = sizeof from;
+    int a = bound(SOCK_DGRAM, &a_addr), b = bound(SOCK_DGRAM, &b_addr);
+    char buf[16] = { 0 };
+    const struct sockaddr *to = (struct sockaddr *)&b_addr;
+    STEP(s, sendto(a, "hello", 5, 0, to, sizeof b_addr));
+    wait_readable(b);
+    STEP(s, recvfrom(b, buf, sizeof buf, 0, (struct sockaddr *)&from, &len));
+    SAME(s, len);
+    SAME(s, from.sin_port == a_addr.sin_port);
+    BYTES(s, buf, sizeof buf);
+    len = 4; /* cut short */
+    STEP(s, sendto(a, "again", 5, 0, to, sizeof b_addr));
+    wait_readable(b);
+    STEP(s, recvfrom(b, buf, 2, MSG_TRUNC, (struct sockaddr *)&from, &len));
+    SAME(s, len);
+    STEP(s, recvfrom(b, buf, sizeof buf, MSG_DONTWAIT, (struct sockaddr *)&from, &len));
+    STEP(s, recvfrom(b, buf, sizeof buf, MSG_DONTWAIT, NULL, NULL));
+    STEP(s, sendto(a, "x", 1, 0, to, 3));
+    STEP(s, sendto(a, "x", 1, 0, NULL, 0));
+    STEP(s, sendto(a, (char *)8, 4, 0, to, sizeof b_addr));
+    struct iovec iov[] = { { "one", 3 }, { NULL, 0 }, { " two", 4 } };
+    struct msghdr msg = {
+        .msg_name = &b_addr, .msg_namelen = sizeof b_addr, .msg_iov = iov, .msg_iovlen = 3
+    };
+    STEP(s, sendmsg(a, &msg, 0));
+    wait_readable(b);
+    struct iovec in[] = { { buf, 2 }, { buf + 8, 2 } };
+    struct msghdr got = {
+        .msg_name = &from, .msg_namelen = sizeof from, .msg_iov = in, .msg_iovlen = 2
+    };
+    STEP(s, recvmsg(b, &got, 0));
+    SAME(s, got.msg_flags);
+    SAME(s, got.msg_namelen);
+    BYTES(s, buf, sizeof buf);
+    STEP(s, recvmsg(b, &got, MSG_DONTWAIT));
+    STEP(s, recvmsg(b, NULL, 0));
+    STEP(s, sendmsg(b, NULL, 0));
+    msg.msg_iovlen = 1 << 20;
+    STEP(s, sendmsg(a, &msg, 0));
+    msg.msg_iovlen = 3;
+    STEP(s, close(a));
+    STEP(s, close(b));
+    STEP(s, sendmsg(a, &msg, 0));
+    STEP(s, recvmsg(b, &got, 0));
+    STEP(s, recvfrom(0x7fffff, buf, 1, 0, NULL, NULL));
+}
+
+/* A descriptor and bytes, sent with each other. */
+static void rights_script(struct script *s)
+{
+    int u[2], p[2], got_fd = -1;
+    char buf[8] = { 0 };
+    union {
+        struct cmsghdr head;
+        char room[CMSG_SPACE(sizeof(int))];
+    } control = { .room = { 0 } }, answer = control;
+    SAME(s, socketpair(AF_UNIX, SOCK_STREAM, 0, u));
+    SAME(s, pipe(p));
+    struct iovec iov = { "abc", 3 };
+    struct msghdr msg = { .msg_iov = &iov,
+                          .msg_iovlen = 1,
+                          .msg_control = control.room,
+                          .msg_controllen = sizeof control.room };
+    control.head = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof(int)),
+                                     .cmsg_level = SOL_SOCKET,
+                                     .cmsg_type = SCM_RIGHTS };
+    memcpy(CMSG_DATA(&control.head), &p[0], sizeof p[0]);
+    STEP(s, sendmsg(u[1], &msg, 0));
+    STEP(s, send(u[1], "defgh", 5, 0));
+    struct iovec in = { buf, sizeof buf };
+    struct msghdr got = { .msg_iov = &in,
+                          .msg_iovlen = 1,
+                          .msg_control = answer.room,
+                          .msg_controllen = sizeof answer.room };
+    STEP(s, recvmsg(u[0], &got, MSG_CMSG_CLOEXEC));
+    SAME(s, got.msg_controllen);
+    SAME(s, got.msg_flags & ~MSG_CMSG_CLOEXEC);
+    memcpy(&got_fd, CMSG_DATA(&answer.head), sizeof got_fd);
+    SAME(s, write(p[1], "x", 1));
+    STEP(s, read(got_fd, buf, 1));
+    BYTES(s, buf, sizeof buf);
+    got.msg_controllen = 0;
+    in = (struct iovec){ buf, 5 };
+    STEP(s, recvmsg(u[0], &got, MSG_WAITALL));
+    BYTES(s, buf, sizeof buf);
+    STEP(s, close(got_fd));
+    close_ends(p);
+    STEP(s, close(u[0]));
+    iov = (struct iovec){ "late", 4 };
+    msg.msg_control = NULL;
+    msg.msg_controllen = 0;
+    STEP(s, sendmsg(u[1], &msg, 0));
+    STEP(s, close(u[1]));
+}
+
 static void udp_script(struct script *s)
 {
     struct sockaddr_in a_addr, b_addr;
@@ -195,14 +294,20 @@ static void poll_script(struct script *s)
 SCRIPT_TEST(accept_is_like_posix, accept_script)
 SCRIPT_TEST(connect_is_like_posix, connect_script)
 SCRIPT_TEST(udp_is_like_posix, udp_script)
+SCRIPT_TEST(addresses_are_like_posix, address_script)
+SCRIPT_TEST(passed_descriptors_are_like_posix, rights_script)
 SCRIPT_TEST(unix_sockets_are_like_posix, unix_script)
 SCRIPT_TEST(poll_is_like_posix, poll_script)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(accept_is_like_posix), cmocka_unit_test(connect_is_like_posix),
-        cmocka_unit_test(udp_is_like_posix),    cmocka_unit_test(unix_sockets_are_like_posix),
+        cmocka_unit_test(accept_is_like_posix),
+        cmocka_unit_test(connect_is_like_posix),
+        cmocka_unit_test(udp_is_like_posix),
+        cmocka_unit_test(addresses_are_like_posix),
+        cmocka_unit_test(passed_descriptors_are_like_posix),
+        cmocka_unit_test(unix_sockets_are_like_posix),
         cmocka_unit_test(poll_is_like_posix),
     };
     return RUN_ON_ALL_RUNGS(tests);

@@ -19,6 +19,13 @@ struct calls {
     ssize_t (*pwrite)(int, const void *, size_t, off_t);
     ssize_t (*recv)(int, void *, size_t, int);
     ssize_t (*send)(int, const void *, size_t, int);
+    ssize_t (*preadv)(int, const struct iovec *, int, off_t);
+    ssize_t (*pwritev)(int, const struct iovec *, int, off_t);
+    ssize_t (*recvfrom)(int, void *, size_t, int, struct sockaddr *, socklen_t *);
+    ssize_t (*sendto)(int, const void *, size_t, int, const struct sockaddr *, socklen_t);
+    ssize_t (*recvmsg)(int, struct msghdr *, int);
+    ssize_t (*sendmsg)(int, const struct msghdr *, int);
+    int (*fdatasync)(int);
     int (*accept)(int, struct sockaddr *, socklen_t *);
     int (*accept4)(int, struct sockaddr *, socklen_t *, int);
     int (*connect)(int, const struct sockaddr *, socklen_t);
@@ -50,16 +57,31 @@ static inline int plain_poll(struct pollfd *fds, nfds_t n, int timeout_ms)
     return poll(fds, n, timeout_ms);
 }
 
-static const struct calls plain_calls = {
-    read,         write,         readv,         writev, pread,  pwrite, recv,  send,
-    plain_accept, plain_accept4, plain_connect, open,   openat, fsync,  close, plain_poll,
-};
+static inline ssize_t plain_recvfrom(int fd, void *buf, size_t len, int flags,
+                                     struct sockaddr *addr, socklen_t *addr_len)
+{
+    return recvfrom(fd, buf, len, flags, addr, addr_len);
+}
 
-static const struct calls coir_calls = {
-    coir_read,   coir_write, coir_readv,  coir_writev,  coir_pread,   coir_pwrite,
-    coir_recv,   coir_send,  coir_accept, coir_accept4, coir_connect, coir_open,
-    coir_openat, coir_fsync, coir_close,  coir_poll,
-};
+static inline ssize_t plain_sendto(int fd, const void *buf, size_t len, int flags,
+                                   const struct sockaddr *addr, socklen_t addr_len)
+{
+    return sendto(fd, buf, len, flags, addr, addr_len);
+}
+
+#define COMMON_CALLS(prefix)                                                                       \
+    .read = prefix##read, .write = prefix##write, .readv = prefix##readv,                          \
+    .writev = prefix##writev, .pread = prefix##pread, .pwrite = prefix##pwrite,                    \
+    .recv = prefix##recv, .send = prefix##send, .preadv = prefix##preadv,                          \
+    .pwritev = prefix##pwritev, .recvmsg = prefix##recvmsg, .sendmsg = prefix##sendmsg,            \
+    .fdatasync = prefix##fdatasync, .open = prefix##open, .openat = prefix##openat,                \
+    .fsync = prefix##fsync, .close = prefix##close
+#define OTHER_CALLS(prefix)                                                                        \
+    .recvfrom = prefix##recvfrom, .sendto = prefix##sendto, .accept = prefix##accept,              \
+    .accept4 = prefix##accept4, .connect = prefix##connect, .poll = prefix##poll
+
+static const struct calls plain_calls = { COMMON_CALLS(), OTHER_CALLS(plain_) };
+static const struct calls coir_calls = { COMMON_CALLS(coir_), OTHER_CALLS(coir_) };
 
 enum { STEPS_MAX = 400 };
 
