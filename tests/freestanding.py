@@ -20,7 +20,8 @@ ALLOWED = {
     "coir__host_worker_enter", "coir__host_worker_leave", "coir__host_unwinder",
     "coir__host_runtime_enter", "coir__host_runtime_leave",
     "coir__host_alone", "coir__host_at_rest", "coir__host_woke",
-    "coir__host_thread_deadline", "coir__host_thread_id", "coir__host_fiber_values_end",
+    "coir__host_thread_deadline", "coir__host_thread_cancelled", "coir__host_thread_id",
+    "coir__host_fiber_values_end",
     "coir__host_given_up", "coir__host_starves",
 }
 # The switch loads the thread pointer of a fiber that owns one by wrfsbase: that is no use of it.

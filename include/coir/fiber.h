@@ -94,6 +94,18 @@ COIR_API int coir_sleep(int64_t ns);
  * Returns  0; -1 with ECANCELED or ETIMEDOUT. Never parks. */
 COIR_API int coir_check(void);
 
+/* Run fn(arg) on a thread of its own, for code that blocks, or computes for long, without knowing
+ * of coir. The threads are the library's: at most 64 at a time, started when they are needed, and
+ * ended when there was nothing to do for some seconds; more calls than that wait for their turn. On
+ * a plain thread fn is simply called.
+ * Returns  0, and in *result, unless that is NULL, what fn returned; -1 with fn's errno when that
+ *          is COIR_FAILED, as for coir_join. -1 with ETIMEDOUT or ECANCELED: fn has not run, nor
+ *          will it; EINVAL: fn is NULL; ENOMEM, EAGAIN: no thread could be started.
+ * Parks    until fn has returned, whatever happens: so what arg points at may be on the caller's
+ *          stack. A deadline or cancel that comes while fn runs is passed on to it: it is that
+ *          thread's, and coir_check() and calls that wait tell fn of it as they begin. */
+COIR_API int coir_blocking(void *(*fn)(void *arg), void *arg, void **result);
+
 COIR_END_DECLS
 
 #endif

@@ -26,6 +26,7 @@ static const char *const whys[] = {
     [COIR__WHY_FUTURES] = "any of several futures",
     [COIR__WHY_SCOPE] = "scope %p",
     [COIR__WHY_DUMP] = "coir_dump",
+    [COIR__WHY_BLOCKING] = "coir_blocking",
 };
 
 static const char *const ops[] = {

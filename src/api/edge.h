@@ -57,8 +57,9 @@ static inline int coir__failure(void)
 /* What a plain thread has of a fiber's state. */
 struct coir__thread {
     int64_t deadline_ns;
-    struct coir__values *values; /* of keys; NULL: none */
-    uint32_t id;                 /* 0: not known yet */
+    struct coir__values *values;   /* of keys; NULL: none */
+    uint32_t id;                   /* 0: not known yet */
+    const _Atomic bool *cancelled; /* the fiber's for which it runs coir_blocking; NULL: none */
 };
 COIR_HIDDEN extern _Thread_local struct coir__thread coir__thread;
 

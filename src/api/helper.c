@@ -48,6 +48,7 @@ void coir__helper_wake(struct coir__helper *h, int32_t value)
 
 void coir__helpers_begin(void)
 {
+    coir__blocking_begin();
     pthread_mutex_lock(&users.lock);
     if (users.runtimes++ == 0) {
         int sig = coir__dump_signal_from_env();
@@ -68,4 +69,5 @@ void coir__helpers_end(void)
         coir__dump_signal_end();
     }
     pthread_mutex_unlock(&users.lock);
+    coir__blocking_end();
 }

@@ -35,6 +35,10 @@ COIR_HIDDEN void coir__helper_wake(struct coir__helper *h, int32_t value);
 COIR_HIDDEN void coir__helpers_begin(void);
 COIR_HIDDEN void coir__helpers_end(void);
 
+/* Likewise: blocking.c's threads. */
+COIR_HIDDEN void coir__blocking_begin(void);
+COIR_HIDDEN void coir__blocking_end(void);
+
 /* For coir__helpers_begin: env.c, dump_signal.c, watchdog.c. 0: not asked for. */
 COIR_HIDDEN int coir__dump_signal_from_env(void);
 COIR_HIDDEN int64_t coir__watchdog_from_env(void);

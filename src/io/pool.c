@@ -10,6 +10,12 @@ static const int64_t IDLE_NS = (int64_t)5 * 1000 * 1000 * 1000;
 
 _Atomic uint32_t coir__pool_threads;
 
+static void count(const struct coir__pool *pool, int n)
+{
+    if (!pool->foreign)
+        atomic_fetch_add(&coir__pool_threads, (uint32_t)n);
+}
+
 static struct coir__job *take(struct coir__pool *pool)
 {
     struct coir__job *job = pool->first;
@@ -66,7 +72,7 @@ static void thread_main(void *arg)
             do_job(pool, job);
     } while (await_job(pool));
     me->state = COIR__POOL_GONE;
-    atomic_fetch_sub(&coir__pool_threads, 1);
+    count(pool, -1);
     coir__sleep_unlock(&pool->lock);
 }
 
@@ -104,12 +110,12 @@ static int find_thread(struct coir__pool *pool)
         return 0;
     t->pool = pool;
     t->state = COIR__POOL_RUNS;
-    atomic_fetch_add(&coir__pool_threads, 1);
+    count(pool, 1);
     int err = coir__host_thread_start(&t->thread, thread_main, t);
     if (err == 0)
         return 0;
     t->state = COIR__POOL_FREE;
-    atomic_fetch_sub(&coir__pool_threads, 1);
+    count(pool, -1);
     return has_threads(pool) ? 0 : err;
 }
 

@@ -28,6 +28,7 @@ struct coir__pool_thread {
 
 struct coir__pool {
     uint32_t threads_max;
+    bool foreign; /* its jobs are the program's code, which may do anything: they are not counted */
     _Atomic int32_t
         begin_or_end;     /* held by who is about to become the first user, or was the last */
     _Atomic int32_t lock; /* for all that follows but `word` */
@@ -38,7 +39,7 @@ struct coir__pool {
     struct coir__pool_thread threads[COIR__POOL_THREADS_MAX];
 };
 
-/* How many threads all pools have. */
+/* How many threads all pools have, but for the foreign ones. */
 COIR_HIDDEN extern _Atomic uint32_t coir__pool_threads;
 
 /* The pool is needed, and not any more: then its threads end, and it has no jobs. */

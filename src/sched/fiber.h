@@ -67,6 +67,7 @@ enum coir__why {
     COIR__WHY_FUTURES,
     COIR__WHY_SCOPE,
     COIR__WHY_DUMP,
+    COIR__WHY_BLOCKING,
     COIR__WHY_LAST,
 };
 

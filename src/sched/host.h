@@ -47,8 +47,9 @@ COIR_HIDDEN void coir__host_worker_leave(struct coir__worker *w);
 COIR_HIDDEN int coir__host_runtime_enter(struct coir__runtime **rt);
 COIR_HIDDEN void coir__host_runtime_leave(struct coir__runtime *rt);
 
-/* The calling plain thread's deadline. */
+/* The calling plain thread's deadline; is it to fail as if it were a cancelled fiber? */
 COIR_HIDDEN int64_t coir__host_thread_deadline(void);
+COIR_HIDDEN bool coir__host_thread_cancelled(void);
 
 /* Are rt's workers, and threads of the library, the only ones of the process? */
 COIR_HIDDEN bool coir__host_alone(struct coir__runtime *rt);

@@ -25,7 +25,7 @@ void coir__futex_wake(_Atomic int32_t *word, int count)
 
 int coir__fiber_check(struct coir__fiber *f)
 {
-    if (f && coir__fiber_cancelled(f))
+    if (f ? coir__fiber_cancelled(f) : coir__host_thread_cancelled())
         return -ECANCELED;
     int64_t deadline_ns = coir__fiber_deadline(f);
     return deadline_ns != COIR__NEVER && deadline_ns <= coir__host_now() ? -ETIMEDOUT : 0;

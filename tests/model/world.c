@@ -106,6 +106,11 @@ int64_t coir__host_now_roughly(void)
     return 0;
 }
 
+bool coir__host_thread_cancelled(void)
+{
+    return false;
+}
+
 int64_t coir__host_thread_deadline(void)
 {
     return kit_thread_deadline_ns;
