@@ -57,17 +57,16 @@ static void run(struct coir__job *job)
     coir__thread.deadline_ns = COIR_NEVER;
 }
 
-static void done(struct coir__job *job)
-{
-    struct blocking *b = blocking_of(job);
-    coir__waiter_claim(&b->waiter, 0);
-    coir__waiter_release(&b->waiter);
-}
-
-static void end_early(struct blocking *b, int err)
+/* Nobody else claims the waiter: who ends it early has taken the job back first. */
+static void end(struct blocking *b, int err)
 {
     coir__waiter_claim(&b->waiter, err);
     coir__waiter_release(&b->waiter);
+}
+
+static void done(struct coir__job *job)
+{
+    end(blocking_of(job), 0);
 }
 
 /* By the fiber's home worker. The function sees its deadline by itself. */
@@ -75,7 +74,7 @@ static void stop(struct coir__waiter *waiter, int err)
 {
     struct blocking *b = (struct blocking *)waiter;
     if (coir__pool_stop(&pool, &b->job))
-        end_early(b, err);
+        end(b, err);
     else if (err == ECANCELED)
         atomic_store_explicit(&b->cancelled, true, memory_order_relaxed);
 }
@@ -86,7 +85,7 @@ static void begin(void *arg)
     struct blocking *b = arg;
     int err = coir__pool_add(&pool, &b->job);
     if (err < 0)
-        end_early(b, -err);
+        end(b, -err);
 }
 
 static int wait_for(struct blocking *b)

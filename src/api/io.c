@@ -61,9 +61,14 @@ ssize_t coir_writev(int fd, const struct iovec *iov, int count)
     return run(coir__op_rw(COIR__OP_WRITEV, fd, iov, (uint64_t)count, AT_OWN_OFFSET));
 }
 
+static long check_offset(enum coir__opcode code, int fd, off_t offset)
+{
+    return offset < 0 ? -EINVAL : coir__op_seekable(code, fd);
+}
+
 ssize_t coir_pread(int fd, void *buf, size_t len, off_t offset)
 {
-    long err = offset < 0 ? -EINVAL : coir__op_seekable(COIR__OP_READ, fd);
+    long err = check_offset(COIR__OP_READ, fd, offset);
     if (err < 0)
         return coir__edge(err);
     return filled(coir__op_rw(COIR__OP_READ, fd, buf, len, offset), buf);
@@ -71,7 +76,7 @@ ssize_t coir_pread(int fd, void *buf, size_t len, off_t offset)
 
 ssize_t coir_pwrite(int fd, const void *buf, size_t len, off_t offset)
 {
-    long err = offset < 0 ? -EINVAL : coir__op_seekable(COIR__OP_WRITE, fd);
+    long err = check_offset(COIR__OP_WRITE, fd, offset);
     if (err < 0)
         return coir__edge(err);
     return run(coir__op_rw(COIR__OP_WRITE, fd, buf, len, offset));
@@ -80,10 +85,7 @@ ssize_t coir_pwrite(int fd, const void *buf, size_t len, off_t offset)
 static ssize_t move_at(enum coir__opcode code, int fd, const struct iovec *iov, int count,
                        off_t offset)
 {
-    if (count < 0 || count > IOV_MAX || offset < 0)
-        return coir__edge(-EINVAL);
-    enum coir__opcode one = code == COIR__OP_READV ? COIR__OP_READ : COIR__OP_WRITE;
-    long err = coir__op_seekable(one, fd);
+    long err = count < 0 || count > IOV_MAX ? -EINVAL : check_offset(code, fd, offset);
     if (err < 0)
         return coir__edge(err);
     return run(coir__op_rw(code, fd, iov, (uint64_t)count, offset));
@@ -112,17 +114,14 @@ ssize_t coir_send(int fd, const void *buf, size_t len, int flags)
     return run(coir__op_msg(COIR__OP_SEND, fd, buf, len, flags));
 }
 
-/* What the kernel has filled in: no more than there was room for. */
-static void message_filled(const struct msghdr *msg, size_t n, socklen_t name_room)
+/* What the kernel has filled in. */
+static void message_filled(const struct msghdr *msg, size_t n)
 {
-    size_t room = 0;
-    for (size_t i = 0; i < msg->msg_iovlen; i++)
-        room += msg->msg_iov[i].iov_len;
+    size_t room = coir__iov_bytes(msg->msg_iov, msg->msg_iovlen);
     scattered(msg->msg_iov, n < room ? n : room); /* with MSG_TRUNC n says more */
     coir__san_written(msg, sizeof *msg);
     if (msg->msg_name)
-        coir__san_written(msg->msg_name,
-                          msg->msg_namelen < name_room ? msg->msg_namelen : name_room);
+        coir__san_written(msg->msg_name, msg->msg_namelen);
     if (msg->msg_control)
         coir__san_written(msg->msg_control, msg->msg_controllen);
 }
@@ -159,7 +158,7 @@ ssize_t coir_recvmsg(int fd, struct msghdr *msg, int flags)
     long res = coir__op_run(&op);
     if (res < 0)
         return coir__edge(res);
-    message_filled(msg, (size_t)res, msg->msg_namelen);
+    message_filled(msg, (size_t)res);
     return all && res > 0 && !msg->msg_controllen ? receive_rest(&op, msg, (size_t)res, flags)
                                                   : res;
 }

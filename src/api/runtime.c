@@ -33,18 +33,18 @@ static int start(struct coir__runtime *rt, const coir_options *options, bool her
         else if (config.watched)
             coir__host_woke(); /* its workers are up, and have not slept */
     }
-    if (err == 0)
-        coir__engine_chosen = config.engine;
-    if (err == 0 && coir__engine_refused())
-        coir__say("io_uring does not work here: %s", strerror(coir__engine_refused()));
-    if (err == 0)
-        coir__say("%s, %u worker%s, stacks of %zu KiB, guarded by %s", config.engine->name,
-                  config.workers, config.workers == 1 ? "" : "s",
-                  coir__stack_class_bytes(config.stack_class) >> 10,
-                  coir__stack_guards() == COIR__GUARDS_MARKED ? "markers" : "mappings");
-    else
+    if (err < 0) {
         coir__say("cannot start: %s", strerror(-err));
-    return err;
+        return err;
+    }
+    coir__engine_chosen = config.engine;
+    if (coir__engine_refused())
+        coir__say("io_uring does not work here: %s", strerror(coir__engine_refused()));
+    coir__say("%s, %u worker%s, stacks of %zu KiB, guarded by %s", config.engine->name,
+              config.workers, config.workers == 1 ? "" : "s",
+              coir__stack_class_bytes(config.stack_class) >> 10,
+              coir__stack_guards() == COIR__GUARDS_MARKED ? "markers" : "mappings");
+    return 0;
 }
 
 static int start_automatic(void)

@@ -30,11 +30,23 @@ static void unblock_sigpipe(void)
     coir__sys(SYS_rt_sigprocmask, SIG_UNBLOCK, &SIGPIPE_BIT, NULL, sizeof SIGPIPE_BIT);
 }
 
-void coir__io_init(struct coir__io *io)
+int coir__io_init(struct coir__io *io)
 {
+    enum { CLOEXEC = 02000000 }; /* EFD_CLOEXEC; a ring waits for a read of it, so it blocks */
+    long fd = coir__sys(SYS_eventfd2, 0, CLOEXEC);
+    if (fd < 0)
+        return (int)fd;
+    io->event_fd = (int)fd;
     io->by_fd = io->few;
     io->buckets = COIR__OP_BUCKETS;
     io->sigpipe_blocked = block_sigpipe();
+    return 0;
+}
+
+void coir__io_kick(struct coir__worker *w)
+{
+    uint64_t one = 1;
+    coir__sys(SYS_write, ((struct coir__io *)w->io)->event_fd, &one, sizeof one);
 }
 
 static void free_table(struct coir__io *io)
@@ -47,6 +59,7 @@ void coir__io_fini(struct coir__io *io)
 {
     if (io->sigpipe_blocked)
         unblock_sigpipe();
+    coir__sys(SYS_close, io->event_fd);
     free_table(io);
 }
 

@@ -8,9 +8,7 @@
  * from trying. */
 #include "io.h"
 
-#include "fdtab.h"
 #include "ring.h"
-#include "sched/memory.h"
 
 #include <errno.h>
 

@@ -32,9 +32,7 @@ enum {
     EVENTS = 128, /* taken from the kernel at once, */
     ROUNDS = 4,   /* and so often in a tick */
     CALLS_BYTES = 4096,
-    STOP_AGAIN_NS = 1000 * 1000,
-    EFD_CLOEXEC_ = 02000000,
-    EFD_NONBLOCK_ = 04000
+    STOP_AGAIN_NS = 1000 * 1000
 };
 
 /* An op on a thread. */
@@ -56,7 +54,7 @@ struct calls_page {
 
 struct epoll {
     struct coir__io io; /* first */
-    int fd, event_fd;
+    int fd;
     uint32_t armed;  /* ops */
     bool arms_later; /* an event is being handled: its descriptor is armed after it */
     uint64_t round;  /* counts events */
@@ -83,27 +81,25 @@ static int ep_init(struct coir__worker *w)
     struct epoll *e = coir__map(sizeof *e);
     if (!e)
         return -ENOMEM;
-    long fd = coir__sys(SYS_epoll_create1, EPOLL_CLOEXEC), event_fd = -1, err = fd;
-    if (fd < 0)
+    long err = coir__io_init(&e->io);
+    if (err < 0)
         goto free;
-    event_fd = err = coir__sys(SYS_eventfd2, 0, EFD_CLOEXEC_ | EFD_NONBLOCK_);
-    if (event_fd < 0)
-        goto close;
-    e->fd = (int)fd;
-    e->event_fd = (int)event_fd;
-    err = control(e, EPOLL_CTL_ADD, e->event_fd, EPOLLIN);
+    err = coir__sys(SYS_epoll_create1, EPOLL_CLOEXEC);
+    if (err < 0)
+        goto fini;
+    e->fd = (int)err;
+    err = control(e, EPOLL_CTL_ADD, e->io.event_fd, EPOLLIN);
     if (err < 0)
         goto close;
-    coir__io_init(&e->io);
     coir__pool_hold(&files);
     coir__pool_hold(&waits);
     w->io = e;
     coir__fd_worker_add(w);
     return 0;
 close:
-    coir__sys(SYS_close, fd);
-    if (event_fd >= 0)
-        coir__sys(SYS_close, event_fd);
+    coir__sys(SYS_close, e->fd);
+fini:
+    coir__io_fini(&e->io);
 free:
     coir__unmap(e, sizeof *e);
     return (int)err;
@@ -115,7 +111,6 @@ static void ep_fini(struct coir__worker *w)
     coir__fd_worker_remove(w);
     coir__pool_let_go(&files);
     coir__pool_let_go(&waits);
-    coir__sys(SYS_close, e->event_fd);
     coir__sys(SYS_close, e->fd);
     coir__io_fini(&e->io);
     for (struct calls_page *page = e->pages, *next; page; page = next) {
@@ -141,13 +136,16 @@ static uint32_t events_of(const struct coir__op *op)
     }
 }
 
-/* Arm fd for all that wait for it on this worker. 0, or -errno: -EPERM, it has no events. */
+/* Arm fd for all that wait for it on this worker, if any do. 0, or -errno: -EPERM, it has no
+ * events. */
 static long arm_fd(struct epoll *e, int fd)
 {
     uint32_t events = 0;
     for (struct coir__op *op = *coir__io_bucket(&e->io, fd); op; op = op->next)
         if (op->fd == fd && op->phase == ARMED)
             events |= events_of(op);
+    if (!events)
+        return 0;
     events |= EPOLLONESHOT;
     long err = control(e, EPOLL_CTL_MOD, fd, events);
     return err == -ENOENT ? control(e, EPOLL_CTL_ADD, fd, events) : err;
@@ -321,14 +319,6 @@ static struct coir__op *next_waiting(struct epoll *e, int fd, uint32_t events)
     return NULL;
 }
 
-static bool some_wait(struct epoll *e, int fd)
-{
-    for (struct coir__op *op = *coir__io_bucket(&e->io, fd); op; op = op->next)
-        if (op->fd == fd && op->phase == ARMED)
-            return true;
-    return false;
-}
-
 /* It cannot be armed any more: all who wait for it are told. */
 static void give_up(struct coir__worker *w, struct epoll *e, int fd, long err)
 {
@@ -359,7 +349,7 @@ static void handle(struct coir__worker *w, struct epoll *e, int fd, uint32_t eve
             events &= ~its;
     }
     e->arms_later = false;
-    long err = some_wait(e, fd) ? arm_fd(e, fd) : 0;
+    long err = arm_fd(e, fd);
     if (err < 0)
         give_up(w, e, fd, err);
 }
@@ -367,7 +357,7 @@ static void handle(struct coir__worker *w, struct epoll *e, int fd, uint32_t eve
 static void clear_kick(struct epoll *e)
 {
     uint64_t count;
-    coir__sys(SYS_read, e->event_fd, &count, sizeof count);
+    coir__sys(SYS_read, e->io.event_fd, &count, sizeof count);
 }
 
 static long wait_for(struct epoll *e, struct epoll_event *events, int64_t until_ns)
@@ -409,7 +399,7 @@ static void ep_wait(struct coir__worker *w, int64_t until_ns)
         long n = wait_for(e, events, until_ns);
         for (long k = 0; k < n; k++) {
             int fd = (int)events[k].data.u64;
-            if (fd == e->event_fd)
+            if (fd == e->io.event_fd)
                 clear_kick(e);
             else
                 handle(w, e, fd, events[k].events);
@@ -420,20 +410,13 @@ static void ep_wait(struct coir__worker *w, int64_t until_ns)
     }
 }
 
-/* Any thread, as long as the worker is there. */
-static void ep_kick(struct coir__worker *w)
-{
-    uint64_t one = 1;
-    coir__sys(SYS_write, ep_of(w)->event_fd, &one, sizeof one);
-}
-
 const struct coir__io_engine coir__epoll = {
     .sched = {
         .name = "epoll",
         .init = ep_init,
         .fini = ep_fini,
         .wait = ep_wait,
-        .kick = ep_kick,
+        .kick = coir__io_kick,
         .stop_all = coir__ops_stop_all,
         .stop_closing = coir__ops_stop_closing,
         .in_flight = coir__ops_in_flight,

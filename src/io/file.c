@@ -16,6 +16,7 @@
 #include "file.h"
 
 #include "fdtab.h"
+#include "io.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -44,21 +45,6 @@ static bool find(int fd, struct place *place)
     bool regular = (st.stx_mode & TYPE) == REGULAR;
     place->bytes = regular ? st.stx_size : 0;
     return regular || (st.stx_mode & TYPE) == BLOCK;
-}
-
-/* One buffer is a vector of one. */
-struct vector {
-    struct iovec one;
-    const struct iovec *iov;
-    unsigned long count;
-};
-
-static void make_vector(struct vector *v, const struct coir__op *op)
-{
-    bool many = op->code == COIR__OP_READV || op->code == COIR__OP_WRITEV;
-    v->one = (struct iovec){ (void *)(uintptr_t)op->addr, op->len };
-    v->iov = many ? op->addr : &v->one;
-    v->count = many ? op->len : 1;
 }
 
 /* Is the last byte that a read of `bytes` bytes would get in the page cache? What lies before it
@@ -94,19 +80,16 @@ static long wait_for(const struct coir__op *op, enum coir__opcode code, int64_t 
 /* How many bytes a read asks for; 0 when the vector is none, as the system call will say. It is the
  * kernel that looks first, so that a bad pointer is EFAULT: with a flag that does not exist it gets
  * no further than that. */
-static uint64_t total(int fd, const struct vector *v)
+static uint64_t total(int fd, const struct coir__vector *v)
 {
     enum { RWF_NO_SUCH = 1 << 30 };
-    uint64_t bytes = 0;
     if (v->iov != &v->one &&
         coir__sys(SYS_preadv2, fd, v->iov, v->count, -1, -1, RWF_NO_SUCH) != -EOPNOTSUPP)
         return 0;
-    for (unsigned long i = 0; i < v->count; i++)
-        bytes += v->iov[i].iov_len;
-    return bytes;
+    return coir__iov_bytes(v->iov, v->count);
 }
 
-static long read_at_own(const struct coir__op *op, const struct vector *v, struct place place)
+static long read_at_own(const struct coir__op *op, const struct coir__vector *v, struct place place)
 {
     uint64_t bytes = total(op->fd, v);
     for (int i = 0; i < FETCHES_MAX; i++) {
@@ -132,10 +115,10 @@ static long read_at_own(const struct coir__op *op, const struct vector *v, struc
 
 static long run(struct coir__op *op, struct place place)
 {
-    struct vector v;
+    struct coir__vector v;
     bool reads = op->code == COIR__OP_READ || op->code == COIR__OP_READV;
     long res = coir__op_check();
-    make_vector(&v, op);
+    coir__op_vector(&v, op);
     if (res < 0)
         return res;
     do

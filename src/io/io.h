@@ -7,7 +7,9 @@
 
 #include "op.h"
 
+#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 
 COIR_HIDDEN extern const struct coir__io_engine coir__uring, coir__epoll;
 
@@ -60,11 +62,37 @@ static inline struct coir__op coir__op_msg(enum coir__opcode code, int fd, const
                               .dont_wait = (flags & DONTWAIT) != 0 };
 }
 
+/* What a read or write is about, as a vector: a single buffer is one of one. */
+struct coir__vector {
+    struct iovec one;
+    const struct iovec *iov;
+    uint64_t count;
+};
+
+static inline void coir__op_vector(struct coir__vector *v, const struct coir__op *op)
+{
+    const struct msghdr *msg = op->addr;
+    bool many = op->code == COIR__OP_READV || op->code == COIR__OP_WRITEV;
+    bool message = op->code == COIR__OP_RECVMSG || op->code == COIR__OP_SENDMSG;
+    v->one = (struct iovec){ (void *)(uintptr_t)op->addr, op->len };
+    v->iov = message ? msg->msg_iov : many ? op->addr : &v->one;
+    v->count = message ? msg->msg_iovlen : many ? op->len : 1;
+}
+
+static inline uint64_t coir__iov_bytes(const struct iovec *iov, uint64_t count)
+{
+    uint64_t bytes = 0;
+    for (uint64_t i = 0; i < count; i++)
+        bytes += iov[i].iov_len;
+    return bytes;
+}
+
 /* May fd be read, or written, at an offset? The ring does not ask: it ignores the offset. 0, or
  * -errno such as -ESPIPE. */
 static inline long coir__op_seekable(enum coir__opcode code, int fd)
 {
-    return coir__sys(code == COIR__OP_READ ? SYS_preadv : SYS_pwritev, fd, NULL, 0, 0, 0);
+    bool reads = code == COIR__OP_READ || code == COIR__OP_READV;
+    return coir__sys(reads ? SYS_preadv : SYS_pwritev, fd, NULL, 0, 0, 0);
 }
 
 #endif

@@ -19,26 +19,12 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
-struct vector {
-    struct iovec one;
-    const struct iovec *iov;
-    unsigned long count;
-};
-
-static void make_vector(struct vector *v, const struct coir__op *op)
-{
-    bool many = op->code == COIR__OP_READV || op->code == COIR__OP_WRITEV;
-    v->one = (struct iovec){ (void *)(uintptr_t)op->addr, op->len };
-    v->iov = many ? op->addr : &v->one;
-    v->count = many ? op->len : 1;
-}
-
 static bool unknown_call(long res)
 {
     return res == -EOPNOTSUPP || res == -ENOSYS;
 }
 
-static long call_if_nonblocking(const struct coir__op *op, long nr, const struct vector *v)
+static long call_if_nonblocking(const struct coir__op *op, long nr, const struct coir__vector *v)
 {
     long flags = coir__sys(SYS_fcntl, op->fd, F_GETFL);
     if (flags < 0)
@@ -54,27 +40,20 @@ static bool file_ends_at(int fd, int64_t end)
            end >= (int64_t)st.stx_size;
 }
 
-static uint64_t bytes_of(const struct vector *v)
-{
-    uint64_t bytes = 0;
-    for (unsigned long i = 0; i < v->count; i++)
-        bytes += v->iov[i].iov_len;
-    return bytes;
-}
-
 /* A short count may mean that the page cache ends, and then more is to come. The vector can be
  * looked at: the kernel has read it. */
-static long read_at(const struct coir__op *op, const struct vector *v)
+static long read_at(const struct coir__op *op, const struct coir__vector *v)
 {
     long res = coir__sys(SYS_preadv2, op->fd, v->iov, v->count, op->offset, 0, RWF_NOWAIT);
     if (res == -EAGAIN || unknown_call(res))
         return COIR__CANNOT;
-    if (res >= 0 && (uint64_t)res < bytes_of(v) && !file_ends_at(op->fd, op->offset + res))
+    if (res >= 0 && (uint64_t)res < coir__iov_bytes(v->iov, v->count) &&
+        !file_ends_at(op->fd, op->offset + res))
         return COIR__CANNOT;
     return res;
 }
 
-static long read_stream(const struct coir__op *op, const struct vector *v)
+static long read_stream(const struct coir__op *op, const struct coir__vector *v)
 {
     long res = coir__sys(SYS_preadv2, op->fd, v->iov, v->count, -1, -1, RWF_NOWAIT);
     if (!unknown_call(res))
@@ -84,13 +63,13 @@ static long read_stream(const struct coir__op *op, const struct vector *v)
     return res == -ENOTSOCK ? call_if_nonblocking(op, SYS_readv, v) : res;
 }
 
-static long write_at(const struct coir__op *op, const struct vector *v)
+static long write_at(const struct coir__op *op, const struct coir__vector *v)
 {
     long res = coir__sys(SYS_pwritev2, op->fd, v->iov, v->count, op->offset, 0, RWF_NOWAIT);
     return res == -EAGAIN || unknown_call(res) ? COIR__CANNOT : res;
 }
 
-static long write_stream(const struct coir__op *op, const struct vector *v)
+static long write_stream(const struct coir__op *op, const struct coir__vector *v)
 {
     struct msghdr msg = { .msg_iov = (struct iovec *)(uintptr_t)v->iov, .msg_iovlen = v->count };
     long res = coir__sys(SYS_sendmsg, op->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -102,8 +81,8 @@ static long write_stream(const struct coir__op *op, const struct vector *v)
 
 static long move(const struct coir__op *op)
 {
-    struct vector v;
-    make_vector(&v, op);
+    struct coir__vector v;
+    coir__op_vector(&v, op);
     if (op->code == COIR__OP_READ || op->code == COIR__OP_READV)
         return op->offset < 0 ? read_stream(op, &v) : read_at(op, &v);
     return op->offset < 0 ? write_stream(op, &v) : write_at(op, &v);
@@ -213,8 +192,8 @@ static long open_now(const struct coir__op *op)
 
 long coir__blocking(const struct coir__op *op)
 {
-    struct vector v;
-    make_vector(&v, op);
+    struct coir__vector v;
+    coir__op_vector(&v, op);
     switch ((enum coir__opcode)op->code) {
     case COIR__OP_READ:
     case COIR__OP_READV:

@@ -3,7 +3,7 @@
 #ifndef COIR_IO_NOWAIT_H
 #define COIR_IO_NOWAIT_H
 
-#include "op.h"
+#include "io.h"
 
 /* No errno: the op cannot be done without waiting, or not by this kind of file. */
 enum { COIR__CANNOT = -(1 << 20) };

@@ -374,14 +374,6 @@ int coir__op_waitall(int fd, int flags)
     return flags & MSG_PEEK || type != SOCK_STREAM ? flags & ~MSG_WAITALL : flags;
 }
 
-static const struct iovec *vector_of(const struct coir__op *op, uint64_t *count)
-{
-    const struct msghdr *msg = op->addr;
-    bool message = op->code == COIR__OP_SENDMSG;
-    *count = message ? msg->msg_iovlen : op->len;
-    return message ? msg->msg_iov : op->addr;
-}
-
 /* How many bytes op is to write before it may return. */
 static uint64_t to_write(const struct coir__op *op)
 {
@@ -391,11 +383,9 @@ static uint64_t to_write(const struct coir__op *op)
         return op->len;
     if (op->code != COIR__OP_WRITEV && op->code != COIR__OP_SENDMSG)
         return 0;
-    uint64_t count, bytes = 0;
-    const struct iovec *iov = vector_of(op, &count);
-    for (uint64_t i = 0; i < count; i++)
-        bytes += iov[i].iov_len;
-    return bytes;
+    struct coir__vector v;
+    coir__op_vector(&v, op);
+    return coir__iov_bytes(v.iov, v.count);
 }
 
 /* What is left of a write when done bytes of it are gone; of a vector, the rest of one element. */
@@ -410,8 +400,9 @@ static struct coir__op rest_of(const struct coir__op *op, uint64_t done)
                              .len = op->len - done,
                              .offset = op->offset < 0 ? op->offset : op->offset + (int64_t)done };
     if (op->code == COIR__OP_WRITEV || op->code == COIR__OP_SENDMSG) {
-        uint64_t count;
-        const struct iovec *iov = vector_of(op, &count);
+        struct coir__vector v;
+        coir__op_vector(&v, op);
+        const struct iovec *iov = v.iov;
         for (; done >= iov->iov_len; iov++)
             done -= iov->iov_len;
         rest.code = op->code == COIR__OP_WRITEV ? COIR__OP_WRITE : COIR__OP_SEND;

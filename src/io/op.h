@@ -112,14 +112,17 @@ struct coir__io {
     uint64_t in_flight;
     struct coir__op **by_fd;                /* a table that grows */
     uint32_t buckets;                       /* its length, a power of two */
+    int event_fd;                           /* a write to it is a kick */
     bool sigpipe_blocked;                   /* on this thread, by us */
     struct coir__op *few[COIR__OP_BUCKETS]; /* it, at first */
     struct coir__worker *next; /* in the list of all workers with an engine (fdtab.c) */
 };
 
-/* On the worker's thread. */
-COIR_HIDDEN void coir__io_init(struct coir__io *io);
+/* On the worker's thread. init: 0, or -errno. */
+COIR_HIDDEN int coir__io_init(struct coir__io *io);
 COIR_HIDDEN void coir__io_fini(struct coir__io *io);
+/* coir__engine's kick, the same for every engine: any thread, as long as the worker is there. */
+COIR_HIDDEN void coir__io_kick(struct coir__worker *w);
 
 static inline struct coir__op **coir__io_bucket(struct coir__io *io, int fd)
 {

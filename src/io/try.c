@@ -3,7 +3,7 @@
  *
  * Only where the call itself can be told not to wait: asking first whether it would (poll) lets
  * another reader take what was there. */
-#include "op.h"
+#include "io.h"
 
 #include <errno.h>
 #include <sys/socket.h>
@@ -14,12 +14,11 @@
  * cache ends: that is no answer. */
 static long try_read(const struct coir__op *op)
 {
-    struct iovec one = { (void *)(uintptr_t)op->addr, op->len };
-    bool many = op->code == COIR__OP_READV;
+    struct coir__vector v;
     if (op->offset >= 0)
         return -EAGAIN;
-    return coir__sys(SYS_preadv2, op->fd, many ? op->addr : &one, many ? op->len : 1, -1, -1,
-                     RWF_NOWAIT);
+    coir__op_vector(&v, op);
+    return coir__sys(SYS_preadv2, op->fd, v.iov, v.count, -1, -1, RWF_NOWAIT);
 }
 
 /* To a socket: elsewhere nothing keeps SIGPIPE away from a thread that is no worker. */

@@ -18,7 +18,7 @@
 
 #include <errno.h>
 
-enum { USER_DATA_KICK = 2, CANCEL_BIT = 1, REAP_MAX = 256, EFD_CLOEXEC_ = 02000000 };
+enum { USER_DATA_KICK = 2, CANCEL_BIT = 1, REAP_MAX = 256 };
 enum { RETRY_MIN_NS = 50 * 1000, RETRY_MAX_NS = 10 * 1000 * 1000 };
 
 struct list {
@@ -28,7 +28,6 @@ struct list {
 struct uring {
     struct coir__io io; /* first */
     struct coir__ring ring;
-    int event_fd;
     bool kick_armed;
     uint64_t event; /* what the read of event_fd fills */
     struct list backlog;
@@ -46,7 +45,7 @@ static bool arm_kick(struct uring *u)
     struct io_uring_sqe *sqe = coir__ring_sqe(&u->ring);
     if (!sqe)
         return false;
-    io_uring_prep_read(sqe, u->event_fd, &u->event, sizeof u->event, 0);
+    io_uring_prep_read(sqe, u->io.event_fd, &u->event, sizeof u->event, 0);
     sqe->user_data = USER_DATA_KICK;
     return true;
 }
@@ -62,14 +61,10 @@ static int uring_init(struct coir__worker *w)
     int err = coir__ring_open(&u->ring);
     if (err < 0)
         goto free;
-    long fd = coir__sys(SYS_eventfd2, 0, EFD_CLOEXEC_);
-    if (fd < 0) {
-        err = (int)fd;
+    err = coir__io_init(&u->io);
+    if (err < 0)
         goto close;
-    }
-    u->event_fd = (int)fd;
     u->kick_armed = arm_kick(u);
-    coir__io_init(&u->io);
     w->io = u;
     coir__fd_worker_add(w);
     return 0;
@@ -86,14 +81,12 @@ static void uring_fini(struct coir__worker *w)
 {
     struct uring *u = uring_of(w);
     coir__fd_worker_remove(w);
-    uint64_t one = 1;
-    coir__sys(SYS_write, u->event_fd, &one, sizeof one);
+    coir__io_kick(w);
     struct io_uring_cqe cqe = { 0 };
     int err = 0;
     while (u->kick_armed && cqe.user_data != USER_DATA_KICK && err != -EBADF)
         if (!coir__ring_reap(&u->ring, &cqe))
             err = coir__ring_enter(&u->ring, true, -1);
-    coir__sys(SYS_close, u->event_fd);
     coir__ring_close(&u->ring);
     coir__io_fini(&u->io);
     coir__unmap(u, sizeof *u);
@@ -331,20 +324,13 @@ static void uring_wait(struct coir__worker *w, int64_t until_ns)
     reap(w, u);
 }
 
-/* Any thread, as long as the worker is there. */
-static void uring_kick(struct coir__worker *w)
-{
-    uint64_t one = 1;
-    coir__sys(SYS_write, uring_of(w)->event_fd, &one, sizeof one);
-}
-
 const struct coir__io_engine coir__uring = {
     .sched = {
         .name = "uring",
         .init = uring_init,
         .fini = uring_fini,
         .wait = uring_wait,
-        .kick = uring_kick,
+        .kick = coir__io_kick,
         .stop_all = coir__ops_stop_all,
         .stop_closing = coir__ops_stop_closing,
         .in_flight = coir__ops_in_flight,
