@@ -117,13 +117,13 @@ static void fresh_and_yielding_fibers_both_go_on(void **state)
 {
     (void)state;
     for (const unsigned *w = test_workers; *w; w++) {
-        int n = test_scaled(20000, 1000);
+        int n = *w == 1 ? test_scaled(20000, 1000) : 20000;
         struct place p = { .turns_wanted = n, .links_wanted = n };
         assert_int_equal(fiber_test_run(*w, compete, &p), 0);
         assert_int_equal(p.failed, 0);
-        /* Neither had to wait until the other had done a hundred times its share. With several
-         * workers the kernel decides who has a CPU. */
-        assert_true(*w > 1 || (p.turns < 100 * n && p.links < 100 * n));
+        /* Neither had to wait until the other had done a hundred times its share. Of several
+         * workers one may have no CPU for longer than a small share takes, so there it is large. */
+        assert_true(p.turns < 100 * n && p.links < 100 * n);
     }
 }
 
