@@ -5,6 +5,8 @@
 #ifndef TESTS_IO_SECCOMP_H
 #define TESTS_IO_SECCOMP_H
 
+#include "support/fiber_test.h"
+
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -34,6 +36,20 @@ static inline int seccomp_answer(int nr, uint32_t what, unsigned flags)
 static inline int refuse(int nr, int err)
 {
     return seccomp_answer(nr, SECCOMP_RET_ERRNO | (uint32_t)err, 0);
+}
+
+/* What a child that could not get its filter ends with. */
+enum { NO_SECCOMP = 77 };
+
+/* fn(arg) in a child, where it puts a filter in place; it returns 0, and nothing is on stderr. */
+static inline void run_filtered(int (*fn)(void *), void *arg)
+{
+    char text[4096];
+    int status = test_child(fn, arg, text, sizeof text);
+    if (status == NO_SECCOMP << 8)
+        skip();
+    assert_string_equal(text, "");
+    assert_int_equal(status, 0);
 }
 
 /* Somebody who is asked about each call, and lets it happen or fail. */
