@@ -19,8 +19,6 @@ struct victim {
     _Atomic int begin, stopped, again;
 };
 
-static char home[] = "/tmp/coir-cancel-XXXXXX";
-
 static void *be_stopped(void *arg)
 {
     struct victim *v = arg;
@@ -263,8 +261,5 @@ int main(void)
         cmocka_unit_test(bytes_beat_cancel_and_deadline),
         cmocka_unit_test(a_passed_deadline_stays_passed),
     };
-    if (!mkdtemp(home) || chdir(home) < 0)
-        return 1;
-    int failed = RUN_ON_ALL_RUNGS(tests);
-    return chdir("/") < 0 || rmdir(home) < 0 ? failed + 1 : failed;
+    return RUN_AT_HOME(tests);
 }

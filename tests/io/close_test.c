@@ -9,8 +9,6 @@
 
 #include <sys/eventfd.h>
 
-static char home[] = "/tmp/coir-close-XXXXXX";
-
 enum { WAITERS = 4 };
 
 struct party {
@@ -336,8 +334,5 @@ int main(void)
         cmocka_unit_test(a_retry_is_not_misled),
         cmocka_unit_test(a_number_is_not_free_before),
     };
-    if (!mkdtemp(home) || chdir(home) < 0)
-        return 1;
-    int failed = RUN_ON_ALL_RUNGS(tests);
-    return chdir("/") < 0 || rmdir(home) < 0 ? failed + 1 : failed;
+    return RUN_AT_HOME(tests);
 }

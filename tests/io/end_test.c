@@ -3,8 +3,6 @@
  * SPDX-License-Identifier: MIT */
 #include "calls_that_wait.h"
 
-static char home[] = "/tmp/coir-end-XXXXXX";
-
 struct left {
     struct waiting wait;
     long result;
@@ -203,8 +201,5 @@ int main(void)
         cmocka_unit_test(a_close_may_be_the_last),
         cmocka_unit_test(it_runs_again_and_again),
     };
-    if (!mkdtemp(home) || chdir(home) < 0)
-        return 1;
-    int failed = RUN_ON_ALL_RUNGS(tests);
-    return chdir("/") < 0 || rmdir(home) < 0 ? failed + 1 : failed;
+    return RUN_AT_HOME(tests);
 }

@@ -11,20 +11,6 @@
 #include <sys/stat.h>
 #include <sys/timerfd.h>
 
-static char home[] = "/tmp/coir-files-XXXXXX";
-
-static int go_home(void **state)
-{
-    (void)state;
-    return mkdtemp(home) && chdir(home) == 0 ? 0 : -1;
-}
-
-static int leave_home(void **state)
-{
-    (void)state;
-    return chdir("/") == 0 ? rmdir(home) : -1;
-}
-
 static void offsets_script(struct script *s)
 {
     int fd;
@@ -329,8 +315,5 @@ int main(void)
         cmocka_unit_test(devices_are_like_posix),    cmocka_unit_test(terminals_are_like_posix),
         cmocka_unit_test(open_fifos_are_like_posix), cmocka_unit_test(leases_are_like_posix),
     };
-    if (go_home(NULL) < 0)
-        return 1;
-    int failed = RUN_ON_ALL_RUNGS(tests);
-    return leave_home(NULL) < 0 ? failed + 1 : failed;
+    return RUN_AT_HOME(tests);
 }

@@ -7,8 +7,6 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
-static char home[] = "/tmp/coir-opening-XXXXXX";
-
 static int closed_on_exec(int fd)
 {
     return fd >= 0 && fcntl(fd, F_GETFD) == FD_CLOEXEC;
@@ -376,8 +374,5 @@ int main(void)
         cmocka_unit_test(opening_a_fifo_times_out),
         cmocka_unit_test(a_directory_is_not_mistaken),
     };
-    if (!mkdtemp(home) || chdir(home) < 0)
-        return 1;
-    int failed = RUN_ON_ALL_RUNGS(tests);
-    return chdir("/") < 0 || rmdir(home) < 0 ? failed + 1 : failed;
+    return RUN_AT_HOME(tests);
 }

@@ -73,4 +73,16 @@ static inline int rung_wanted(int n)
         failed_;                                                                                   \
     })
 
+/* The same in a directory of its own, which the tests leave empty. */
+#define RUN_AT_HOME(tests)                                                                         \
+    ({                                                                                             \
+        static char home_[] = "/tmp/coir-io-XXXXXX";                                               \
+        int bad_ = 1;                                                                              \
+        if (mkdtemp(home_) && chdir(home_) == 0) {                                                 \
+            bad_ = RUN_ON_ALL_RUNGS(tests);                                                        \
+            bad_ += chdir("/") < 0 || rmdir(home_) < 0;                                            \
+        }                                                                                          \
+        bad_;                                                                                      \
+    })
+
 #endif

@@ -9,8 +9,6 @@
 
 #include <sys/eventfd.h>
 
-static char home[] = "/tmp/coir-threads-XXXXXX";
-
 struct caller {
     struct waiting wait;
     pthread_t thread;
@@ -427,8 +425,5 @@ int main(void)
         cmocka_unit_test(a_thread_has_its_own_deadline),
         cmocka_unit_test(what_need_not_wait_needs_no_runtime),
     };
-    if (!mkdtemp(home) || chdir(home) < 0)
-        return 1;
-    int failed = RUN_ON_ALL_RUNGS(tests);
-    return chdir("/") < 0 || rmdir(home) < 0 ? failed + 1 : failed;
+    return RUN_AT_HOME(tests);
 }

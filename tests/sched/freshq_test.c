@@ -148,10 +148,9 @@ static void who_is_waited_for_comes_next_and_then_the_younger_ones(void **state)
     assert_null(coir__freshq_pop(w));
 }
 
-/* Each level's first is gone, its second is left; the oldest levels become one. */
-static void levels_without_end_keep_their_order(void **state)
+/* More levels than there may be: of each the first is gone, and its second is left. */
+static void push_levels(void)
 {
-    (void)state;
     clear(0);
     push(0);
     for (int i = 1; i + 1 < LIVE_MAX; i += 2) {
@@ -160,6 +159,13 @@ static void levels_without_end_keep_their_order(void **state)
         wait_for(i);
         pop();
     }
+}
+
+/* The oldest levels become one. */
+static void levels_without_end_keep_their_order(void **state)
+{
+    (void)state;
+    push_levels();
     assert_int_equal(w->fresh.depth, COIR__LEVELS_MAX);
     empty();
 }
@@ -168,14 +174,7 @@ static void levels_without_end_keep_their_order(void **state)
 static void no_level_lies_over_what_forgotten_ones_left(void **state)
 {
     (void)state;
-    clear(0);
-    push(0);
-    for (int i = 1; i + 1 < LIVE_MAX; i += 2) {
-        push(i);
-        push(i + 1);
-        wait_for(i);
-        pop();
-    }
+    push_levels();
     while (w->fresh.depth)
         pop();
     assert_true(w->fresh.holes > 0 && count > 3);
