@@ -47,14 +47,20 @@ static void call(struct blocking *b)
     b->error = b->result == COIR_FAILED ? coir__failure() : 0;
 }
 
+/* Not inlined: the thread's address is not carried over what the function may park in. */
+static __attribute__((noinline)) void tell_thread(const _Atomic bool *cancelled,
+                                                  int64_t deadline_ns)
+{
+    coir__thread.cancelled = cancelled;
+    coir__thread.deadline_ns = deadline_ns;
+}
+
 static void run(struct coir__job *job)
 {
     struct blocking *b = blocking_of(job);
-    coir__thread.deadline_ns = b->deadline_ns;
-    coir__thread.cancelled = &b->cancelled;
+    tell_thread(&b->cancelled, b->deadline_ns);
     call(b);
-    coir__thread.cancelled = NULL;
-    coir__thread.deadline_ns = COIR_NEVER;
+    tell_thread(NULL, COIR_NEVER);
 }
 
 /* Nobody else claims the waiter: who ends it early has taken the job back first. */

@@ -19,7 +19,7 @@ enum {
     WORTH_NS = 50 * 1000,        /* a catch that kept the thief busy for so long, */
     WORTH_EACH_NS = 500,         /* and for so long with each of it, was worth it */
     REVIEW_MIN_NS = 1000 * 1000, /* between two comparisons of loads, while placing helps */
-    PLACED_MAX = 64,             /* between two comparisons */
+    PLACED_MAX = 256,            /* between two comparisons */
     EXCESS_MIN = 8,              /* started fibers more than another has, */
     EXCESS_SHARE = 16            /* and this part of both together: an uneven load */
 };
@@ -302,16 +302,16 @@ static int32_t load_of(const struct coir__worker *v)
     return started_on(v) + (int32_t)(coir__freshq_len(v) + coir__runq_get(&v->fresh.coming));
 }
 
-/* Who has started fewer than w; NULL: nobody. */
-static struct coir__worker *least_loaded(struct coir__worker *w, int32_t mine)
+/* The least loaded of w's peers, and its load. */
+static struct coir__worker *least_loaded(struct coir__worker *w, int32_t *load)
 {
     struct coir__runtime *rt = w->rt;
     struct coir__worker *least = NULL;
     for (unsigned i = 1; i < rt->config.workers; i++) {
         struct coir__worker *v = &rt->workers[(w->index + i) % rt->config.workers];
         int32_t theirs = load_of(v);
-        if (theirs < mine) {
-            mine = theirs;
+        if (!least || theirs < *load) {
+            *load = theirs;
             least = v;
         }
     }
@@ -319,9 +319,9 @@ static struct coir__worker *least_loaded(struct coir__worker *w, int32_t mine)
 }
 
 /* Did those that were placed since the last review stay there? */
-static bool placing_helps(const struct coir__steal *s)
+static bool placed_stayed(const struct coir__steal *s)
 {
-    return !s->placed || load_of(s->place_to) - s->place_to_load >= (int32_t)s->placed / 2;
+    return load_of(s->place_to) - s->place_to_load >= (int32_t)s->placed / 2;
 }
 
 void coir__place_review(struct coir__worker *w, int64_t now_ns)
@@ -330,38 +330,42 @@ void coir__place_review(struct coir__worker *w, int64_t now_ns)
     uint32_t head = coir__freshq_taken(w);
     if (now_ns < s->review_ns || head == s->reviewed_head)
         return;
-    s->review_period_ns = placing_helps(s) ? REVIEW_MIN_NS : 2 * s->review_period_ns;
+    bool in_vain = s->placed && !placed_stayed(s), goes_on = s->placed && !in_vain;
+    s->review_period_ns = in_vain ? 2 * s->review_period_ns : REVIEW_MIN_NS;
     if (s->review_period_ns > REVIEW_MAX_NS)
         s->review_period_ns = REVIEW_MAX_NS;
     s->review_ns = now_ns + s->review_period_ns;
     s->reviewed_head = head;
     s->placed = 0;
-    w->place_left = 0;
 
     bool before = s->uneven;
     int32_t mine = started_on(w);
-    s->place_to = least_loaded(w, mine);
-    s->place_to_load = s->place_to ? load_of(s->place_to) : mine;
-    int32_t excess = mine - s->place_to_load, both = mine + s->place_to_load;
-    s->uneven = excess > EXCESS_MIN + both / EXCESS_SHARE;
-    if (before && s->uneven) { /* it is no burst */
-        uint32_t half = (uint32_t)excess / 2;
-        w->place_left = half < PLACED_MAX ? half : PLACED_MAX;
-    }
+    s->place_to = least_loaded(w, &s->place_to_load);
+    s->excess = mine - s->place_to_load;
+    s->uneven = s->excess > EXCESS_MIN + (mine + s->place_to_load) / EXCESS_SHARE;
+    /* Twice in a row is no burst; and what helps keeps the loads even. */
+    w->place_left = goes_on || (before && s->uneven) ? PLACED_MAX : 0;
+    s->uneven |= goes_on;
 }
 
 /* w may be on its way out of a fiber that waits for f, or for another, and keeps the lock of that
  * one until it has left (lock.h). So nothing is waited for here: who is locked stays. */
 bool coir__place_away(struct coir__worker *w, struct coir__fiber *f)
 {
+    struct coir__steal *s = &w->steal;
+    if (s->excess <= 0) { /* one here, one there */
+        s->excess++;
+        return false;
+    }
     w->place_left--;
     if (atomic_load_explicit(&w->holding, memory_order_relaxed) == f ||
         !coir__spin_try_lock(&f->lock))
         return false;
     coir__fiber_unbias_at_home(f);
-    if (!change_home(f, w->steal.place_to))
+    if (!change_home(f, s->place_to))
         return false;
-    w->steal.placed++;
+    s->placed++;
+    s->excess--;
     count_strays(w, 1);
     coir__freshq_send(f);
     return true;

@@ -57,6 +57,7 @@ struct coir__steal {
     int32_t place_to_load;    /* and place_to's was this */
     uint32_t placed;          /* so many were sent away since */
     uint32_t reviewed_head;   /* its coir__freshq_taken() then */
+    int32_t excess;           /* so many more than place_to it has */
     struct coir__worker *place_to;
     uint32_t looks;     /* counts the looks of this watch */
     uint32_t seen_head; /* of its queue, at the watcher's last look; the watcher's */
@@ -83,7 +84,7 @@ struct coir__worker {
     uint32_t ready_left, fresh_left; /* still to take from the queue whose turn it is */
     bool fresh_turn;
     uint32_t spins;        /* how often it may still wait awake in vain: worker.c */
-    uint32_t place_left;   /* fresh fibers still to be sent to place_to: steal.c */
+    uint32_t place_left;   /* fresh fibers that may be sent to place_to: steal.c */
     void (*after)(void *); /* park.h: what the next stack has to do first */
     void *after_arg;
     struct coir__unwinder *unwinder; /* this thread's, or NULL */

@@ -164,6 +164,7 @@ static void send_all_away(void)
 {
     struct coir__worker *w = coir__worker_self(), *all = w->rt->workers;
     w->steal.place_to = &all[(w->index + 1) % w->rt->config.workers];
+    w->steal.excess = 4;
     w->place_left = 4;
 }
 
