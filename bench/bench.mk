@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 
 bench_dir   := $(BUILD)/bench
-bench_progs := $(addprefix $(bench_dir)/,coir_bench load switch pthread boost_fiber go tokio)
+bench_progs := $(addprefix $(bench_dir)/,coir_bench load raw switch pthread boost_fiber go tokio)
 bench_go    := $(wildcard bench/peers/go/*)
 bench_tokio := $(wildcard bench/peers/tokio/Cargo.toml bench/peers/tokio/src/* \
                           bench/peers/tokio/.cargo/*)
@@ -45,6 +45,11 @@ $(bench_dir)/load: bench/load.c
 	@mkdir -p $(@D)
 	$(say) link $@
 	$(q)$(CC) $(cflags) $(ldflags) -o $@ $<
+
+$(bench_dir)/raw: bench/peers/raw.c
+	@mkdir -p $(@D)
+	$(say) link $@
+	$(q)$(CC) $(cflags) $(ldflags) -o $@ $< -luring
 
 $(bench_dir)/pthread: bench/peers/pthread.c
 	@mkdir -p $(@D)

@@ -7,13 +7,7 @@
  *           "client_share", of the CPU time of both processes, what the client took. */
 #include "coir_rows.h"
 
-#include <arpa/inet.h>
-#include <signal.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include "load.h"
+#include "client.h"
 #include "work.h"
 
 static struct {
@@ -55,37 +49,6 @@ static void accept_main(void *arg)
     free(h);
 }
 
-/* A client that failed would be waited for in vain. */
-static void client_ended(int sig, siginfo_t *info, void *context)
-{
-    (void)sig, (void)context;
-    if (info->si_status != 0)
-        _exit(1);
-}
-
-static pid_t start_client(void)
-{
-    struct sigaction on_end = { .sa_sigaction = client_ended, .sa_flags = SA_SIGINFO | SA_RESTART };
-    struct sockaddr_in self;
-    socklen_t len = sizeof self;
-    char path[4096], port[16], connections[32];
-    if (getsockname(server.listener, (struct sockaddr *)&self, &len) < 0)
-        die("getsockname");
-    snprintf(path, sizeof path, "%s/load", run.directory);
-    snprintf(port, sizeof port, "%d", ntohs(self.sin_port));
-    snprintf(connections, sizeof connections, "%ld", run.n);
-    if (sigaction(SIGCHLD, &on_end, NULL) < 0)
-        die("sigaction");
-    pid_t pid = fork();
-    if (pid < 0)
-        die("fork");
-    if (pid == 0) {
-        execl(path, path, port, connections, NULL);
-        die(path);
-    }
-    return pid;
-}
-
 static double cpu_ns(const struct rusage *r)
 {
     return (double)(r->ru_utime.tv_sec + r->ru_stime.tv_sec) * 1e9 +
@@ -107,25 +70,20 @@ static long busiest(void)
 
 void accept_row(void)
 {
-    struct rusage ours, theirs;
-    struct rlimit files;
-    int status;
-    getrlimit(RLIMIT_NOFILE, &files);
-    files.rlim_cur = files.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &files) < 0)
-        die("setrlimit");
+    struct rusage ours;
+    struct client client;
+    allow_files();
     server.thread = calloc((size_t)run.n, sizeof *server.thread);
     server.listener = coir_tcp_listen("127.0.0.1", "0", 0);
     if (!server.thread || server.listener < 0)
         die("accept: set-up");
-    pid_t client = start_client();
+    client_start(&client, run.directory, server.listener, run.n, ACCEPT_REQUESTS, 0);
     runtime(accept_main);
-    if (wait4(client, &status, 0, &theirs) < 0 || status != 0)
-        die("accept: the client failed");
+    client_end(&client);
     getrusage(RUSAGE_SELF, &ours);
-    run.ops = run.n * LOAD_REQUESTS;
+    run.ops = run.n * ACCEPT_REQUESTS;
     snprintf(run.more, sizeof run.more, ", \"share\": %.3f, \"client_share\": %.3f",
              (double)busiest() / (double)run.n,
-             cpu_ns(&theirs) / (cpu_ns(&ours) + cpu_ns(&theirs)));
+             cpu_ns(&client.usage) / (cpu_ns(&ours) + cpu_ns(&client.usage)));
     free(server.thread);
 }

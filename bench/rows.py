@@ -107,6 +107,9 @@ def make_cells():
     for workers in (1, 2):
         cells.append(Cell("accept", f"accept w{workers}", "1000 connections, ns per request",
                           "accept", {"coir": 1000, "go": 1000}, workers=workers))
+    for row, engine, more in (("echo", "io_uring", ("go",)), ("echo_epoll", "epoll", ())):
+        cells.extend(Cell(row, f"{row} {n}", f"{n} connections on {engine}, ns per request", row,
+                          dict.fromkeys(("coir", "raw", *more), n)) for n in (1, 50, 1000, 10000))
     return cells
 
 
@@ -176,6 +179,20 @@ def coordination_targets():
     return targets
 
 
+def echo_targets():
+    def cpu(cell, limit):
+        n = cell.split()[1]
+        return Target(cell, f"{cell.split()[0]}, {n} connections, CPU, coir / raw",
+                      lambda c: ratio(c, "coir", c, "raw", "cpu_ns"), limit)
+
+    return [
+        cpu("echo 50", 1.1), cpu("echo 1000", 1.1), cpu("echo 10000", 1.15),
+        cpu("echo_epoll 50", 1.1), cpu("echo_epoll 1000", 1.1), cpu("echo_epoll 10000", 1.15),
+        Target("echo 1", "echo, 1 connection, p50, coir / Go",
+               lambda c: ratio(c, "coir", c, "go", "p50_ns"), 0.5),
+    ]
+
+
 def make_targets():
     def faster_threads(c):
         return ratio(c, "pthread", c, "coir")
@@ -199,4 +216,5 @@ def make_targets():
                ">="),
         itself("accept w1", "accept w2", "accept, throughput of 2 workers / 1", 1.6, ">="),
         worst("accept w2", "accept, the busiest worker's connections", lambda r: r["share"], 0.6),
+        *echo_targets(),
     ]

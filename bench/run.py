@@ -35,6 +35,7 @@ PROGRAMS = {
     "boost": "boost_fiber",
     "tokio": "tokio",
     "pthread": "pthread",
+    "raw": "raw",
 }
 
 
@@ -191,6 +192,9 @@ def more_columns(cell):
             return statistics.median(found) if found else None
         return column
 
+    def micro(key):
+        return lambda runs: (median(key)(runs) or 0) / 1000 or None
+
     def peak(runs):
         return max((r["peak_kb"] for r in runs if "peak_kb" in r), default=None)
 
@@ -202,6 +206,9 @@ def more_columns(cell):
                     ("ns each", median("ns"))]
     elif cell.group == "accept":
         columns += [("busiest", median("share")), ("client", median("client_share"))]
+    elif cell.group in ("echo", "echo_epoll"):
+        columns = [("CPU ns", median("cpu_ns")), ("p50 us", micro("p50_ns")),
+                   ("p99 us", micro("p99_ns"))]
     elif cell.group in ("forkjoin", "forkjoin_flat"):
         columns.append(("start ms", median("start_ms")))
     elif cell.workers > 1:

@@ -14,7 +14,9 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
+	"unsafe"
 )
 
 const (
@@ -150,34 +152,43 @@ func serve(c net.Conn, all *sync.WaitGroup) {
 	}
 }
 
-// n connections of the client in ../../load.c.
-func acceptRow(n int) {
+// A listener, and the client in ../../load.c: n connections of so many requests. The channel brings
+// what the client printed.
+func listenForLoad(n, requests int, first string) (net.Listener, chan string) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		fail(err.Error())
 	}
 	port := listener.Addr().(*net.TCPAddr).Port
 	client := exec.Command(filepath.Join(filepath.Dir(os.Args[0]), "load"),
-		strconv.Itoa(port), strconv.Itoa(n))
+		strconv.Itoa(port), strconv.Itoa(n), strconv.Itoa(requests), first)
 	client.Stderr = os.Stderr
-	if err := client.Start(); err != nil {
-		fail(err.Error())
-	}
-	ended := make(chan struct{})
+	ended := make(chan string)
 	go func() {
-		if err := client.Wait(); err != nil {
+		said, err := client.Output()
+		if err != nil {
 			fail("the client: " + err.Error())
 		}
-		close(ended)
+		ended <- string(said)
 	}()
+	return listener, ended
+}
+
+func acceptConnection(listener net.Listener) net.Conn {
+	c, err := listener.Accept()
+	if err != nil {
+		fail(err.Error())
+	}
+	return c
+}
+
+func acceptRow(n int) {
+	listener, ended := listenForLoad(n, requests, "0")
 	var all sync.WaitGroup
 	var t0 time.Time
 	all.Add(n)
 	for i := 0; i < n; i++ {
-		c, err := listener.Accept()
-		if err != nil {
-			fail(err.Error())
-		}
+		c := acceptConnection(listener)
 		if i == 0 {
 			t0 = time.Now()
 		}
@@ -187,6 +198,70 @@ func acceptRow(n int) {
 	elapsed := time.Since(t0)
 	<-ended
 	report("accept", elapsed, n*requests, memoryNow())
+}
+
+// As count_served in ../../client.h.
+var served struct {
+	requests, all int
+	t0, t1        time.Time
+	cpu0, cpu1    int64
+}
+
+func cpuNs() int64 {
+	var t syscall.Timespec
+	const processCPUTime = 2
+	syscall.Syscall(syscall.SYS_CLOCK_GETTIME, processCPUTime, uintptr(unsafe.Pointer(&t)), 0)
+	return t.Nano()
+}
+
+func countServed(bytes int) {
+	before := served.requests
+	served.requests += bytes / messageBytes
+	if before == 0 {
+		served.t0, served.cpu0 = time.Now(), cpuNs()
+	}
+	if served.requests == served.all {
+		served.t1, served.cpu1 = time.Now(), cpuNs()
+	}
+}
+
+func echo(c net.Conn, all *sync.WaitGroup) {
+	defer all.Done()
+	defer c.Close()
+	bytes := make([]byte, 4096)
+	for {
+		n, err := c.Read(bytes)
+		if err != nil {
+			return
+		}
+		if _, err := c.Write(bytes[:n]); err != nil {
+			return
+		}
+		countServed(n)
+	}
+}
+
+// With one worker no two goroutines run at once, so they may share a plain count.
+func echoRow(n int) {
+	each := 200000 / n
+	if n == 1 {
+		each = 20000
+	}
+	served.all = n*each + 1
+	listener, ended := listenForLoad(n, each, "1")
+	var all sync.WaitGroup
+	all.Add(n)
+	for i := 0; i < n; i++ {
+		go echo(acceptConnection(listener), &all)
+	}
+	all.Wait()
+	var p50, p99 float64
+	fmt.Sscan(<-ended, &p50, &p99)
+	ops := served.all - 1
+	elapsed := float64(served.t1.Sub(served.t0).Nanoseconds())
+	fmt.Printf("{\"row\": \"echo\", \"ns\": %.3f, \"ops\": %d, \"cpu_ns\": %.1f, "+
+		"\"p50_ns\": %.0f, \"p99_ns\": %.0f}\n", elapsed/float64(ops), ops,
+		float64(served.cpu1-served.cpu0)/float64(ops), p50, p99)
 }
 
 func fail(why string) {

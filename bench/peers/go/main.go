@@ -149,6 +149,8 @@ func main() {
 		skynetRow(n)
 	case "accept":
 		acceptRow(n)
+	case "echo":
+		echoRow(n)
 	case "version":
 		fmt.Printf("{\"row\": \"version\", \"version\": %q}\n", runtime.Version())
 	default:
