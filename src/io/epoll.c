@@ -392,6 +392,7 @@ static void ep_wait(struct coir__worker *w, int64_t until_ns)
 {
     struct epoll *e = ep_of(w);
     struct epoll_event events[EVENTS];
+    e->io.at_once = 0;
     if (e->stopping)
         until_ns = stop_again(e, until_ns);
     for (int i = 0; i < ROUNDS && (until_ns || e->armed); i++) {

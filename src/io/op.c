@@ -52,6 +52,8 @@ void coir__op_complete(struct coir__worker *w, struct coir__op *op, int32_t res)
     coir__san_from_kernel(&kernel_sync);
     if (op->counted)
         coir__fd_end(op->fd);
+    if (op->starting)
+        return;
     if (op->group) {
         coir__group_complete(op->group);
         return;
@@ -342,6 +344,16 @@ static __attribute__((noinline)) long run_as_thread(struct coir__op *op)
     return res;
 }
 
+/* Ops that do not wait let nobody else run, nor completions be seen: not too many of them in a
+ * tick. */
+static void count_at_once(struct coir__worker *w)
+{
+    enum { AT_ONCE_MAX = 32 };
+    struct coir__io *io = w->io;
+    if (++io->at_once > AT_ONCE_MAX)
+        coir__yield();
+}
+
 static inline __attribute__((always_inline)) long run(struct coir__op *op)
 {
     struct coir__fiber *f = coir__fiber_self();
@@ -356,8 +368,14 @@ static inline __attribute__((always_inline)) long run(struct coir__op *op)
         if (res < 0)
             return res;
         prepare_to_wait(op, f);
-        coir__op_start(coir__worker_self(), op);
-        coir__waiter_wait(&op->waiter, COIR__WHY_IO, f->deadline_ns, NULL, NULL);
+        struct coir__worker *w = coir__worker_self();
+        op->starting = true;
+        coir__op_start(w, op);
+        op->starting = false;
+        if (op->state == COIR__OP_IDLE)
+            count_at_once(w);
+        else
+            coir__waiter_wait(&op->waiter, COIR__WHY_IO, f->deadline_ns, NULL, NULL);
         res = outcome(op);
     } while (!settled(op, &res));
     return res;

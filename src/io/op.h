@@ -49,6 +49,7 @@ struct coir__op {
     bool dont_wait;             /* -EAGAIN is a result, not a reason to wait */
     bool interrupted;           /* -EINTR once: a CONNECT may go on without us */
     bool connecting;            /* CONNECT: it has begun, and goes on without us */
+    bool starting;              /* whoever waits for it is still awake, and will see it complete */
     bool counted;               /* fd is in the descriptor table: unless OPENAT has no directory */
     bool submitted;             /* the engine's: the kernel has, or is about to get, its SQE */
     bool cancelling;            /* likewise: the SQE that cancels it */
@@ -110,6 +111,7 @@ enum { COIR__OP_BUCKETS = 64 };
 /* What every engine keeps in w->io first: the ops in flight on this worker, by descriptor. */
 struct coir__io {
     uint64_t in_flight;
+    uint32_t at_once;                       /* ops of this tick that did not have to wait */
     struct coir__op **by_fd;                /* a table that grows */
     uint32_t buckets;                       /* its length, a power of two */
     int event_fd;                           /* a write to it is a kick */

@@ -195,12 +195,21 @@ static bool try_cancel(struct uring *u, struct coir__op *op)
     return true;
 }
 
+static void reap(struct coir__worker *w, struct uring *u);
+
+/* Who accepts gets the connections that are there one after the other, and not one in each round of
+ * all fibers: so their fibers are spawned while it can still be chosen where they run. */
 static void uring_submit(struct coir__worker *w, struct coir__op *op)
 {
     struct uring *u = uring_of(w);
     op->submitted = op->cancelling = op->finished = false;
-    if (u->backlog.first || !try_submit(u, op))
+    if (u->backlog.first || !try_submit(u, op)) {
         list_add(&u->backlog, op);
+    } else if (op->starting && op->code == COIR__OP_ACCEPT) {
+        coir__count(&w->counters.enters, 1);
+        coir__ring_enter(&u->ring, false, 0);
+        reap(w, u);
+    }
 }
 
 static void cancel_or_wait(struct uring *u, struct coir__op *op)
@@ -298,6 +307,7 @@ static void uring_wait(struct coir__worker *w, int64_t until_ns)
     struct uring *u = uring_of(w);
     struct coir__ring *r = &u->ring;
     enum { ENTERS_MAX = 8 };
+    u->io.at_once = 0;
     if (u->backlog.first)
         work_off_backlog(u);
     if (u->missed.first)
