@@ -11,7 +11,7 @@
  * times, and for a limited time; then the family goes behind all others, and it is the first, with
  * a family of its own (docs/adr/0016). */
 enum {
-    PASSED_MAX = 4000,
+    PASSED_MAX = 16000,
     STAMPS_MAX = 1,    /* of sched/worker.h: a millisecond or two */
     LOOKS_FIRST = 8,   /* the clock is looked at each of the first times it is passed, */
     LOOKS_EACH = 32,   /* and then so seldom */

@@ -141,7 +141,7 @@ static void unlock_hands_it_to_the_waiter_and_not_to_who_comes_first(void **stat
 }
 
 /* One waits on another worker, while those here pass the mutex on to each other. */
-enum { LOCALS = 6, PASSED_MAX = 4000 };
+enum { LOCALS = 6, PASSED_MAX = 16000 };
 
 struct passed {
     coir_mutex mutex;
