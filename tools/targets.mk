@@ -77,11 +77,12 @@ $(BUILD)/freestanding/%.S.o: %.S
 
 # The slow ones run with smaller counts.
 .PHONY: asan ubsan tsan valgrind
-asan: setup ## the tests under AddressSanitizer
+asan: setup ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@+ASAN_OPTIONS=detect_stack_use_after_return=1 \
 	    $(call make_in,asan) run-tests TEST_SCALE=$(or $(SCALE),20) \
-	    SAN="-fsanitize=address -fno-omit-frame-pointer"
-ubsan: setup ## the tests under UndefinedBehaviorSanitizer
+	    SAN="-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer \
+	    -DTEST_UBSAN"
+ubsan: setup ## the tests under UndefinedBehaviorSanitizer alone
 	@+$(call make_in,ubsan) run-tests TEST_SCALE=$(or $(SCALE),20) \
 	    SAN="-fsanitize=undefined -fno-sanitize-recover=all -DTEST_UBSAN"
 # Clang's: gcc's runtime dies at 8128 fibers.

@@ -1,19 +1,14 @@
 /* io/epoll.c - the epoll engine: an op is tried by a call that does not wait; when it is not ready
- * epoll tells when to try again; what can only be done by waiting is done by a thread (io/pool.h).
+ * epoll tells when to try again (ready.h); what can only be done by waiting is done by a thread
+ * (io/pool.h).
  * SPDX-License-Identifier: MIT
  *
- * Armed     each descriptor that ops wait for is in the worker's epoll with EPOLLONESHOT, for the
- *           events of all of them. An event has all of them tried that it is for, oldest first;
- *           what is left is armed again. Nobody keeps account of what the kernel has: MOD says
- *           whether it is there. So it does no harm when the program closes a descriptor by
- *           itself, and its number comes to mean another file.
- * Stale     what was armed for an op that is gone fires once, and finds nobody.
  * Threads   a call takes place on one for files, which always come to an end, or on one for what
  *           may wait for ever: terminals, FIFOs, and whatever else is neither told not to wait nor
  *           ready. There only the last instant is at risk: it was ready when the thread began.
  * Stop      an op that is armed, or in a pool's queue, is over at once. A call for ever is
  *           interrupted by a signal, again and again until it is over; one of a file is awaited. */
-#include "io.h"
+#include "ready.h"
 
 #include "fdtab.h"
 #include "nowait.h"
@@ -22,18 +17,9 @@
 #include "sched/runtime.h"
 
 #include <errno.h>
-#include <linux/time_types.h>
-#include <poll.h>
 #include <sys/epoll.h>
 
-enum { TRYING, ARMED, ON_THREAD }; /* an op's phase */
-
-enum {
-    EVENTS = 128, /* taken from the kernel at once, */
-    ROUNDS = 4,   /* and so often in a tick */
-    CALLS_BYTES = 4096,
-    STOP_AGAIN_NS = 1000 * 1000
-};
+enum { CALLS_BYTES = 4096, STOP_AGAIN_NS = 1000 * 1000 };
 
 /* An op on a thread. */
 struct coir__call {
@@ -54,10 +40,7 @@ struct calls_page {
 
 struct epoll {
     struct coir__io io; /* first */
-    int fd;
-    uint32_t armed;  /* ops */
-    bool arms_later; /* an event is being handled: its descriptor is armed after it */
-    uint64_t round;  /* counts events */
+    struct coir__ready ready;
     struct coir__call *free, *stopping;
     struct calls_page *pages;
 };
@@ -70,11 +53,7 @@ static struct epoll *ep_of(struct coir__worker *w)
     return w->io;
 }
 
-static long control(struct epoll *e, int command, int fd, uint32_t events)
-{
-    struct epoll_event event = { .events = events, .data.u64 = (uint32_t)fd };
-    return coir__sys(SYS_epoll_ctl, e->fd, command, fd, &event);
-}
+static void do_on_thread(struct coir__worker *w, struct coir__op *op);
 
 static int ep_init(struct coir__worker *w)
 {
@@ -84,11 +63,12 @@ static int ep_init(struct coir__worker *w)
     long err = coir__io_init(&e->io);
     if (err < 0)
         goto free;
-    err = coir__sys(SYS_epoll_create1, EPOLL_CLOEXEC);
+    e->ready.cannot = do_on_thread;
+    err = coir__ready_open(&e->ready);
     if (err < 0)
         goto fini;
-    e->fd = (int)err;
-    err = control(e, EPOLL_CTL_ADD, e->io.event_fd, EPOLLIN);
+    struct epoll_event event = { .events = EPOLLIN, .data.u64 = (uint32_t)e->io.event_fd };
+    err = coir__sys(SYS_epoll_ctl, e->ready.fd, EPOLL_CTL_ADD, e->io.event_fd, &event);
     if (err < 0)
         goto close;
     coir__pool_hold(&files);
@@ -97,7 +77,7 @@ static int ep_init(struct coir__worker *w)
     coir__fd_worker_add(w);
     return 0;
 close:
-    coir__sys(SYS_close, e->fd);
+    coir__ready_fini(&e->ready);
 fini:
     coir__io_fini(&e->io);
 free:
@@ -111,7 +91,7 @@ static void ep_fini(struct coir__worker *w)
     coir__fd_worker_remove(w);
     coir__pool_let_go(&files);
     coir__pool_let_go(&waits);
-    coir__sys(SYS_close, e->fd);
+    coir__ready_fini(&e->ready);
     coir__io_fini(&e->io);
     for (struct calls_page *page = e->pages, *next; page; page = next) {
         next = page->next;
@@ -119,48 +99,6 @@ static void ep_fini(struct coir__worker *w)
     }
     coir__unmap(e, sizeof *e);
     w->io = NULL;
-}
-
-static uint32_t events_of(const struct coir__op *op)
-{
-    switch ((enum coir__opcode)op->code) {
-    case COIR__OP_POLL:
-        return op->flags | EPOLLERR | EPOLLHUP;
-    case COIR__OP_WRITE:
-    case COIR__OP_WRITEV:
-    case COIR__OP_SEND:
-    case COIR__OP_SENDMSG:
-        return EPOLLOUT;
-    default:
-        return EPOLLIN;
-    }
-}
-
-/* Arm fd for all that wait for it on this worker, if any do. 0, or -errno: -EPERM, it has no
- * events. */
-static long arm_fd(struct epoll *e, int fd)
-{
-    uint32_t events = 0;
-    for (struct coir__op *op = *coir__io_bucket(&e->io, fd); op; op = op->next)
-        if (op->fd == fd && op->phase == ARMED)
-            events |= events_of(op);
-    if (!events)
-        return 0;
-    events |= EPOLLONESHOT;
-    long err = control(e, EPOLL_CTL_MOD, fd, events);
-    return err == -ENOENT ? control(e, EPOLL_CTL_ADD, fd, events) : err;
-}
-
-static void set_phase(struct epoll *e, struct coir__op *op, uint8_t phase)
-{
-    e->armed += (phase == ARMED) - (op->phase == ARMED);
-    op->phase = phase;
-}
-
-/* What no memory is left for has a name of its own there, which read(2) does not know. */
-static int32_t told(long err)
-{
-    return err == -ENOSPC ? -ENOMEM : (int32_t)err;
 }
 
 static struct coir__call *call_get(struct epoll *e)
@@ -217,7 +155,7 @@ static void handle_call(struct coir__worker *w, struct coir__mail_call *mail)
         *at = call->next;
     }
     call_put(e, call);
-    op->phase = TRYING;
+    op->phase = COIR__TRYING;
     coir__op_complete(w, op, res);
 }
 
@@ -228,8 +166,9 @@ static bool may_wait(const struct coir__op *op)
 }
 
 /* Without a thread, or memory, a file's op is done right here; what may wait for ever fails. */
-static void do_on_thread(struct coir__worker *w, struct epoll *e, struct coir__op *op)
+static void do_on_thread(struct coir__worker *w, struct coir__op *op)
 {
+    struct epoll *e = ep_of(w);
     bool waiting = may_wait(op);
     struct coir__call *call = call_get(e);
     int err = -ENOMEM;
@@ -240,68 +179,72 @@ static void do_on_thread(struct coir__worker *w, struct epoll *e, struct coir__o
                                      .worker = w,
                                      .pool = waiting ? &waits : &files };
         op->call = call;
-        op->phase = ON_THREAD;
+        op->phase = COIR__ELSEWHERE;
         err = coir__pool_add(call->pool, &call->job);
         if (err == 0)
             return;
         call_put(e, call);
     }
-    op->phase = TRYING;
+    op->phase = COIR__TRYING;
     coir__op_complete(w, op, waiting ? err : (int32_t)coir__blocking(op));
 }
 
 /* What has no events is ready when it says that it is not, as some devices do. */
 static void arm(struct coir__worker *w, struct epoll *e, struct coir__op *op)
 {
-    set_phase(e, op, ARMED);
-    long err = e->arms_later ? 0 : arm_fd(e, op->fd);
-    if (err == 0)
-        return;
-    set_phase(e, op, TRYING);
+    long err = coir__ready_arm(&e->ready, &e->io, op);
     if (err == -EPERM && op->code != COIR__OP_POLL)
-        do_on_thread(w, e, op);
+        do_on_thread(w, op);
+    else if (err < 0)
+        coir__op_complete(w, op, (int32_t)err);
+}
+
+/* Another call than coir__nowait's may do it. */
+static void do_otherwise(struct coir__worker *w, struct epoll *e, struct coir__op *op)
+{
+    bool ready = !may_wait(op) || op->code == COIR__OP_OPENAT ||
+                 coir__nowait_poll(op->fd, coir__ready_events(op)) != 0;
+    if (ready)
+        do_on_thread(w, op);
     else
-        coir__op_complete(w, op, told(err));
-}
-
-static void try(struct coir__worker *w, struct epoll *e, struct coir__op *op)
-{
-    long res = coir__nowait(op);
-    bool connects = op->code == COIR__OP_CONNECT; /* io/op.c knows what follows */
-    if (res == COIR__CANNOT) {
-        bool ready = !may_wait(op) || op->code == COIR__OP_OPENAT ||
-                     coir__nowait_poll(op->fd, events_of(op)) != 0;
-        if (ready)
-            do_on_thread(w, e, op);
-        else
-            arm(w, e, op);
-    } else if (res == -EAGAIN && !op->dont_wait && !connects) {
         arm(w, e, op);
-    } else {
-        coir__op_complete(w, op, (int32_t)res);
-    }
 }
 
-static void ep_submit(struct coir__worker *w, struct coir__op *op)
+/* op->res tells submit why it would wait. After a connect io/op.c knows what follows. */
+static bool ep_try(struct coir__worker *w, struct coir__op *op, long *res)
 {
-    op->phase = TRYING;
+    *res = coir__ready_try(&ep_of(w)->ready, op);
+    op->res = (int32_t)*res;
+    return *res != COIR__CANNOT &&
+           (*res != -EAGAIN || op->dont_wait || op->code == COIR__OP_CONNECT);
+}
+
+static void ep_submit(struct coir__worker *w, struct coir__op *op, bool tried)
+{
+    struct epoll *e = ep_of(w);
+    long res;
+    op->phase = COIR__TRYING;
+    op->trusted = 0;
     op->round = 0;
-    try(w, ep_of(w), op);
+    if (!tried && ep_try(w, op, &res))
+        coir__op_complete(w, op, (int32_t)res);
+    else if (op->res == COIR__CANNOT)
+        do_otherwise(w, e, op);
+    else
+        arm(w, e, op);
 }
 
 static void ep_cancel(struct coir__worker *w, struct coir__op *op)
 {
     struct epoll *e = ep_of(w);
-    if (op->phase == ARMED) {
-        set_phase(e, op, TRYING);
-        bool some = op->code == COIR__OP_RECV && op->done;
-        coir__op_complete(w, op, some ? (int32_t)op->done : -ECANCELED);
+    if (op->phase == COIR__ARMED) {
+        coir__ready_stop(w, &e->ready, op);
         return;
     }
     struct coir__call *call = op->call;
     if (coir__pool_stop(call->pool, &call->job)) {
         call_put(e, call);
-        op->phase = TRYING;
+        op->phase = COIR__TRYING;
         coir__op_complete(w, op, -ECANCELED);
     } else if (call->job.interruptible) {
         call->stopping = true;
@@ -310,73 +253,19 @@ static void ep_cancel(struct coir__worker *w, struct coir__op *op)
     }
 }
 
-/* Those that wait for fd and have not been tried yet in this round, oldest first. NULL: no more. */
-static struct coir__op *next_waiting(struct epoll *e, int fd, uint32_t events)
-{
-    for (struct coir__op *op = *coir__io_bucket(&e->io, fd); op; op = op->next)
-        if (op->fd == fd && op->phase == ARMED && op->round != e->round && events_of(op) & events)
-            return op;
-    return NULL;
-}
-
-/* It cannot be armed any more: all who wait for it are told. */
-static void give_up(struct coir__worker *w, struct epoll *e, int fd, long err)
-{
-    struct coir__op *op;
-    e->round++;
-    while ((op = next_waiting(e, fd, ~0u))) {
-        set_phase(e, op, TRYING);
-        coir__op_complete(w, op, told(err));
-    }
-}
-
-/* When one finds nothing left, the next ones of its kind would not either. */
-static void handle(struct coir__worker *w, struct epoll *e, int fd, uint32_t events)
-{
-    struct coir__op *op;
-    if (events & (EPOLLERR | EPOLLHUP))
-        events = ~0u;
-    e->round++;
-    e->arms_later = true;
-    while ((op = next_waiting(e, fd, events))) {
-        op->round = e->round;
-        uint32_t its = events_of(op);
-        bool polls = op->code == COIR__OP_POLL;
-        set_phase(e, op, TRYING);
-        uint64_t before = e->io.in_flight;
-        try(w, e, op);
-        if (e->io.in_flight == before && !polls)
-            events &= ~its;
-    }
-    e->arms_later = false;
-    long err = arm_fd(e, fd);
-    if (err < 0)
-        give_up(w, e, fd, err);
-}
-
 static void clear_kick(struct epoll *e)
 {
     uint64_t count;
     coir__sys(SYS_read, e->io.event_fd, &count, sizeof count);
 }
 
-static long wait_for(struct epoll *e, struct epoll_event *events, int64_t until_ns)
+static bool ep_look(struct coir__worker *w)
 {
-    static _Atomic bool no_pwait2;
-    int64_t ns = until_ns == 0 ? 0 : until_ns - coir__host_now();
-    ns = ns > 0 ? ns : 0;
-    if (!atomic_load_explicit(&no_pwait2, memory_order_relaxed)) {
-        enum { NR_EPOLL_PWAIT2 = 441 };
-        struct __kernel_timespec timeout = { ns / 1000000000, ns % 1000000000 };
-        long n = coir__sys(NR_EPOLL_PWAIT2, e->fd, events, EVENTS,
-                           until_ns == COIR__NEVER ? NULL : &timeout, NULL, 0);
-        if (n != -ENOSYS && n != -EPERM)
-            return n;
-        atomic_store_explicit(&no_pwait2, true, memory_order_relaxed);
-    }
-    int64_t ms = until_ns == COIR__NEVER ? -1 : (ns + 999999) / 1000000;
-    return coir__sys(SYS_epoll_pwait, e->fd, events, EVENTS, ms < INT32_MAX ? ms : INT32_MAX, NULL,
-                     0);
+    struct epoll *e = ep_of(w);
+    uint64_t before = e->io.in_flight;
+    if (e->ready.armed)
+        coir__ready_wait(w, &e->ready, e->io.event_fd, 0);
+    return e->io.in_flight != before;
 }
 
 static int64_t stop_again(struct epoll *e, int64_t until_ns)
@@ -391,24 +280,16 @@ static int64_t stop_again(struct epoll *e, int64_t until_ns)
 static void ep_wait(struct coir__worker *w, int64_t until_ns)
 {
     struct epoll *e = ep_of(w);
-    struct epoll_event events[EVENTS];
+    bool block = until_ns != 0;
     e->io.at_once = 0;
     if (e->stopping)
         until_ns = stop_again(e, until_ns);
-    for (int i = 0; i < ROUNDS && (until_ns || e->armed); i++) {
-        coir__count(&w->counters.enters, 1);
-        long n = wait_for(e, events, until_ns);
-        for (long k = 0; k < n; k++) {
-            int fd = (int)events[k].data.u64;
-            if (fd == e->io.event_fd)
-                clear_kick(e);
-            else
-                handle(w, e, fd, events[k].events);
-        }
-        if (n < EVENTS)
-            break;
-        until_ns = 0;
-    }
+    until_ns = coir__ready_check(w, &e->ready, until_ns);
+    if (!block && !e->ready.armed)
+        return;
+    coir__count(&w->counters.enters, 1);
+    if (coir__ready_wait(w, &e->ready, e->io.event_fd, block ? until_ns : 0))
+        clear_kick(e);
 }
 
 const struct coir__io_engine coir__epoll = {
@@ -417,11 +298,13 @@ const struct coir__io_engine coir__epoll = {
         .init = ep_init,
         .fini = ep_fini,
         .wait = ep_wait,
+        .look = ep_look,
         .kick = coir__io_kick,
         .stop_all = coir__ops_stop_all,
         .stop_closing = coir__ops_stop_closing,
         .in_flight = coir__ops_in_flight,
     },
+    .try = ep_try,
     .submit = ep_submit,
     .cancel = ep_cancel,
 };

@@ -5,6 +5,7 @@
 #include "fdtab.h"
 #include "file.h"
 #include "io.h"
+#include "ready.h"
 #include "sched/runtime.h"
 #include "sched/sanitize.h"
 
@@ -27,13 +28,13 @@ static struct coir__op **bucket(struct coir__worker *w, int fd)
     return coir__io_bucket(w->io, fd);
 }
 
-void coir__op_start(struct coir__worker *w, struct coir__op *op)
+void coir__op_start(struct coir__worker *w, struct coir__op *op, bool tried)
 {
     op->state = COIR__OP_IN_FLIGHT;
     coir__io_add(w->io, op);
     coir__count(&w->counters.ops, 1);
     coir__san_to_kernel(&kernel_sync);
-    engine_of(w)->submit(w, op);
+    engine_of(w)->submit(w, op, tried);
 }
 
 /* -EINTR has other names inside the kernel, and opening a FIFO lets them out. */
@@ -275,7 +276,7 @@ void coir__lend_await(struct coir__lent *lent, int64_t until_ns)
 static void start_lent(struct coir__worker *w, struct coir__waiter *waiter)
 {
     struct coir__op *op = (struct coir__op *)waiter;
-    coir__op_start(w, op);
+    coir__op_start(w, op, false);
     if (on_closing(op))
         coir__op_stop(op, EBADF);
 }
@@ -354,30 +355,70 @@ static void count_at_once(struct coir__worker *w)
         coir__yield();
 }
 
+/* As its completion would say it. */
+static bool try_on(struct coir__worker *w, struct coir__op *op, long *res)
+{
+    if (!engine_of(w)->try)
+        return false;
+    coir__san_to_kernel(&kernel_sync);
+    bool done = engine_of(w)->try(w, op, res);
+    coir__san_from_kernel(&kernel_sync);
+    if (!done)
+        return false;
+    coir__count(&w->counters.ops, 1);
+    coir__count(&w->counters.ops_completed, 1);
+    if (op->counted)
+        coir__fd_end(op->fd);
+    count_at_once(w);
+    return true;
+}
+
+/* What was told to try again has been stopped meanwhile. */
+static long give_up(const struct coir__op *op, long err)
+{
+    if (op->counted)
+        coir__fd_end(op->fd);
+    return op->code == COIR__OP_RECV && op->done ? (long)op->done : err;
+}
+
+/* op, which is counted and would wait. */
+static long wait_for(struct coir__op *op, struct coir__fiber *f)
+{
+    struct coir__worker *w = coir__worker_self();
+    prepare_to_wait(op, f);
+    op->starting = true;
+    coir__op_start(w, op, true);
+    op->starting = false;
+    if (op->state == COIR__OP_IDLE)
+        count_at_once(w);
+    else
+        coir__waiter_wait(&op->waiter, COIR__WHY_IO, f->deadline_ns, NULL, NULL);
+    return outcome(op);
+}
+
 static inline __attribute__((always_inline)) long run(struct coir__op *op)
 {
     struct coir__fiber *f = coir__fiber_self();
     if (!f)
         return run_as_thread(op);
-    long res;
-    do {
-        res = coir__fiber_check(f);
-        if (res < 0)
-            return res;
+    long res = coir__fiber_check(f);
+    bool again = false;
+    while (res >= 0) {
         res = coir__op_begin(op);
         if (res < 0)
-            return res;
-        prepare_to_wait(op, f);
-        struct coir__worker *w = coir__worker_self();
-        op->starting = true;
-        coir__op_start(w, op);
-        op->starting = false;
-        if (op->state == COIR__OP_IDLE)
-            count_at_once(w);
+            break;
+        if (!try_on(coir__worker_self(), op, &res)) {
+            long err = again ? coir__fiber_check(f) : 0;
+            res = err < 0 ? give_up(op, err) : wait_for(op, f);
+        }
+        again = res == COIR__AGAIN;
+        if (again)
+            res = 0;
+        else if (settled(op, &res))
+            break;
         else
-            coir__waiter_wait(&op->waiter, COIR__WHY_IO, f->deadline_ns, NULL, NULL);
-        res = outcome(op);
-    } while (!settled(op, &res));
+            res = coir__fiber_check(f);
+    }
     return res;
 }
 

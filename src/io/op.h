@@ -45,15 +45,16 @@ struct coir__op {
     int32_t stop_error;         /* asked to end: the errno that explains it; else 0 */
     uint8_t code;               /* enum coir__opcode */
     uint8_t state;              /* enum coir__op_state; its worker only */
-    uint8_t phase;              /* the epoll engine's */
+    uint8_t phase;              /* ready.h */
+    uint8_t trusted;            /* likewise: 0, or for how many checks it has waited, and one */
     bool dont_wait;             /* -EAGAIN is a result, not a reason to wait */
     bool interrupted;           /* -EINTR once: a CONNECT may go on without us */
     bool connecting;            /* CONNECT: it has begun, and goes on without us */
     bool starting;              /* whoever waits for it is still awake, and will see it complete */
     bool counted;               /* fd is in the descriptor table: unless OPENAT has no directory */
-    bool submitted;             /* the engine's: the kernel has, or is about to get, its SQE */
-    bool cancelling;            /* likewise: the SQE that cancels it */
-    bool finished;              /* the engine's: only the cancel's completion is still to come */
+    bool submitted : 1;         /* uring's: the kernel has, or is about to get, its SQE; */
+    bool cancelling : 1;        /* the SQE that cancels it; */
+    bool finished : 1;          /* and only the cancel's completion is still to come */
     bool async;                 /* OPENAT: may block, so not without a kernel thread; open.c */
     int32_t fd;
     uint32_t generation; /* counted: which file of that number; 0: not known yet */
@@ -63,14 +64,14 @@ struct coir__op {
     union {
         int64_t offset;
         void *out_len;
-        uint64_t done; /* RECV with MSG_WAITALL, the epoll engine's: bytes that have come */
+        uint64_t done; /* RECV with MSG_WAITALL, by readiness: bytes that have come */
     };
     struct coir__op *prev, *next; /* in its worker's list of the same descriptors, oldest first; the
                                    * oldest's prev is the newest */
     union {
         struct coir__op *backlog_next; /* uring's: no room to submit it, or its cancel, yet */
         struct coir__call *call;       /* epoll's: a thread does it */
-        uint64_t round;                /* likewise, while it waits: when it was last tried */
+        uint64_t round;                /* ready.h: when it was last tried */
     };
     struct coir__op_group *group; /* several ops, one waiter: group.c; else NULL */
 };
@@ -134,8 +135,11 @@ static inline struct coir__op **coir__io_bucket(struct coir__io *io, int fd)
 /* What io asks of an engine, besides what sched does. */
 struct coir__io_engine {
     struct coir__engine sched; /* first */
-    /* Start op; ends in exactly one coir__op_complete, later or at once. */
-    void (*submit)(struct coir__worker *w, struct coir__op *op);
+    /* By op's fiber: do op, which is counted, if that is possible without waiting. True: *res is
+     * the result. NULL: the engine starts them all. */
+    bool (*try)(struct coir__worker *w, struct coir__op *op, long *res);
+    /* Start op; ends in exactly one coir__op_complete, later or at once. tried: and would wait. */
+    void (*submit)(struct coir__worker *w, struct coir__op *op, bool tried);
     /* Ask for an early end of an op in flight on w: it then completes with -ECANCELED, or with what
      * it had done. */
     void (*cancel)(struct coir__worker *w, struct coir__op *op);
@@ -198,7 +202,7 @@ COIR_HIDDEN void coir__lend_await(struct coir__lent *lent, int64_t until_ns);
 COIR_HIDDEN void coir__op_complete(struct coir__worker *w, struct coir__op *op, int32_t res);
 
 /* Give op, already counted, to w's engine. On w. */
-COIR_HIDDEN void coir__op_start(struct coir__worker *w, struct coir__op *op);
+COIR_HIDDEN void coir__op_start(struct coir__worker *w, struct coir__op *op, bool tried);
 
 /* Ask an op in flight on this worker to end, err being the reason given to its caller. True: it was
  * over at once, and perhaps others of its group with it. */

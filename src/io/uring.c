@@ -199,8 +199,9 @@ static void reap(struct coir__worker *w, struct uring *u);
 
 /* Who accepts gets the connections that are there one after the other, and not one in each round of
  * all fibers: so their fibers are spawned while it can still be chosen where they run. */
-static void uring_submit(struct coir__worker *w, struct coir__op *op)
+static void uring_submit(struct coir__worker *w, struct coir__op *op, bool tried)
 {
+    (void)tried;
     struct uring *u = uring_of(w);
     op->submitted = op->cancelling = op->finished = false;
     if (u->backlog.first || !try_submit(u, op)) {
@@ -334,12 +335,19 @@ static void uring_wait(struct coir__worker *w, int64_t until_ns)
     reap(w, u);
 }
 
+static bool uring_look(struct coir__worker *w)
+{
+    struct coir__ring *r = &uring_of(w)->ring;
+    return coir__ring_ready(r) || coir__ring_calls(r);
+}
+
 const struct coir__io_engine coir__uring = {
     .sched = {
         .name = "uring",
         .init = uring_init,
         .fini = uring_fini,
         .wait = uring_wait,
+        .look = uring_look,
         .kick = coir__io_kick,
         .stop_all = coir__ops_stop_all,
         .stop_closing = coir__ops_stop_closing,

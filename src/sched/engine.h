@@ -6,6 +6,8 @@
 
 #include "arch/arch.h"
 
+#include <stdbool.h>
+
 struct coir__worker;
 struct coir__fiber;
 
@@ -22,6 +24,10 @@ struct coir__engine {
      * waits until something completes or a kick; else also until that moment of coir__host_now().
      * May return early. */
     void (*wait)(struct coir__worker *w, int64_t until_ns);
+
+    /* Has something come that wait would bring? It may already bring it. Quick: for a worker that
+     * waits awake. */
+    bool (*look)(struct coir__worker *w);
 
     /* Make w's wait return soon. Any thread. A kick that comes just before the wait is not lost. */
     void (*kick)(struct coir__worker *w);

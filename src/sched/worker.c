@@ -30,6 +30,17 @@ enum {
 /* Waiting awake for mail: for how long, how often it may be in vain, and how long it takes to wake
  * from sleep. */
 enum { SPIN_NS = 20 * 1000, SPIN_LOOKS = 16, SPINS_MAX = 4, WAKE_UP_NS = 30 * 1000 };
+/* The same for completions: so often in vain at first, and at most, when it mostly was not; then so
+ * many short sleeps come before the next attempt, and twice as many after each failure. A sleep
+ * that was over at once cost little: who brought the completion was on this CPU meanwhile. */
+enum {
+    IO_SPIN_NS = 40 * 1000,
+    IO_WAKE_UP_MIN_NS = 8 * 1000,
+    IO_SPINS_MIN = 2,
+    IO_SPINS_MAX = 8,
+    IO_SLEEPS_MIN = 16,
+    IO_FAILURES_MAX = 8
+};
 
 /* The worker may wake by itself, and go, before the kick: it waits for `kickers` first. */
 void coir__worker_kick(struct coir__worker *w)
@@ -175,11 +186,58 @@ static bool mail_comes_soon(struct coir__worker *w)
     return false;
 }
 
-/* w slept since from_ns: would it have been worth waiting awake? */
-static void learn(struct coir__worker *w, int64_t from_ns)
+/* The same for completions, while ops are in flight: to sleep and to wake up takes longer than a
+ * peer that answers at once. What must run on this very CPU to bring them cannot meanwhile: after
+ * some attempts in vain there are none for a while, and that gets longer. */
+static bool io_comes_soon(struct coir__worker *w, int64_t until_ns)
 {
-    if (inbox_full(w) && coir__host_now() - from_ns < SPIN_NS + WAKE_UP_NS)
+    if (!w->io_spins || !w->rt->config.engine->in_flight(w))
+        return false;
+    const struct coir__engine *engine = w->rt->config.engine;
+    int64_t end_ns = coir__host_now() + IO_SPIN_NS;
+    if (end_ns > until_ns)
+        return false;
+    engine->wait(w, 0); /* what was queued is to begin first */
+    if (has_work(w))
+        return true;
+    do {
+        for (int i = 0; i < SPIN_LOOKS; i++) {
+            if (engine->look(w)) {
+                if (++w->io_spins > IO_SPINS_MAX) {
+                    w->io_spins = IO_SPINS_MAX;
+                    w->io_failures -= w->io_failures > 0;
+                }
+                return true;
+            }
+            if (inbox_full(w))
+                return true;
+            coir__arch_pause();
+        }
+    } while (coir__host_now() < end_ns);
+    if (--w->io_spins == 0) {
+        w->io_sleeps = IO_SLEEPS_MIN << w->io_failures;
+        w->io_failures += w->io_failures < IO_FAILURES_MAX;
+    }
+    return false;
+}
+
+static uint64_t completed(const struct coir__worker *w)
+{
+    return atomic_load_explicit(&w->counters.ops_completed, memory_order_relaxed);
+}
+
+/* w slept since from_ns, when so many ops were complete: would it have been worth waiting awake? */
+static void learn(struct coir__worker *w, int64_t from_ns, uint64_t before)
+{
+    int64_t took_ns = coir__host_now() - from_ns;
+    if (inbox_full(w) && took_ns < SPIN_NS + WAKE_UP_NS)
         w->spins = SPINS_MAX;
+    if (completed(w) == before || took_ns < IO_WAKE_UP_MIN_NS || took_ns >= IO_SPIN_NS + WAKE_UP_NS)
+        return;
+    if (w->io_sleeps)
+        w->io_sleeps--;
+    else
+        w->io_spins = IO_SPINS_MIN;
 }
 
 /* Nothing that w has under way will make a fiber ready. */
@@ -272,11 +330,12 @@ static void sleep_until(struct coir__worker *w, int64_t until_ns, uint32_t phase
             until_ns = rest(w, until_ns);
     }
     int64_t from_ns = until_ns ? coir__host_now() : 0;
+    uint64_t before = completed(w);
     w->rt->config.engine->wait(w, until_ns);
     atomic_store_explicit(&w->sleeping, 0, memory_order_relaxed);
     if (until_ns) {
         coir__worker_restamp(w); /* what waits from now on does so from now */
-        learn(w, from_ns);
+        learn(w, from_ns, before);
     }
     if (__builtin_expect(w->rt->config.watched, 0))
         coir__host_woke();
@@ -341,7 +400,11 @@ static void idle(struct coir__worker *w, int64_t now_ns, uint32_t phase)
     if (!alone && mail_comes_soon(w))
         return;
     int64_t look_ns = alone ? COIR__NEVER : coir__steal_when_idle(w, now_ns);
-    sleep_until(w, has_work(w) ? 0 : earlier(look_ns, next_event(w, now_ns)), phase);
+    int64_t until_ns = has_work(w) ? 0 : earlier(look_ns, next_event(w, now_ns));
+    if (io_comes_soon(w, until_ns))
+        w->rt->config.engine->wait(w, 0);
+    else
+        sleep_until(w, until_ns, phase);
 }
 
 void coir__worker_loop(struct coir__worker *w)

@@ -83,7 +83,10 @@ struct coir__worker {
     int32_t budget;                  /* fibers that may still run in this tick */
     uint32_t ready_left, fresh_left; /* still to take from the queue whose turn it is */
     bool fresh_turn;
-    uint32_t spins;        /* how often it may still wait awake in vain: worker.c */
+    uint32_t spins;        /* how often it may still wait awake in vain for mail: worker.c; */
+    uint32_t io_spins;     /* for completions; */
+    uint32_t io_sleeps;    /* and so many short sleeps before it may again */
+    uint32_t io_failures;  /* attempts that were given up, less those that went well for long */
     uint32_t place_left;   /* fresh fibers that may be sent to place_to: steal.c */
     void (*after)(void *); /* park.h: what the next stack has to do first */
     void *after_arg;

@@ -1,0 +1,459 @@
+/* io/ready.c - see ready.h.
+ * SPDX-License-Identifier: MIT
+ *
+ * What is known of a descriptor belongs to a generation of its number (fdtab.c): a close makes it
+ * void, and an accept. Nobody keeps account of what the kernel has: MOD says whether it is there.
+ *
+ * That a short read has taken all there was is true of TCP, unless the other end has said more than
+ * data: its end, an error, something urgent. After such an event it is not believed any more. */
+#include "ready.h"
+
+#include "nowait.h"
+#include "sched/memory.h"
+
+#include <errno.h>
+#include <linux/time_types.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+enum {
+    EVENTS = 128, /* taken from the kernel at once, */
+    ROUNDS = 4,   /* and so often in a tick */
+    UNASKED_MAX = 4,
+    CHECK_NS = 50 * 1000 * 1000 /* from one check to the next */
+};
+
+enum { LEAF_STATES = 512, LEAVES = 1 << 13 };
+
+/* flags */
+enum {
+    IS_SOCKET = 1,
+    IS_OTHER = 2, /* neither: not asked yet */
+    IS_TCP = 4,
+    EDGES = 8,  /* in epoll, with EPOLLET */
+    EMPTY = 16, /* EDGES: nothing to read since the last event; */
+    FULL = 32,  /* no room to write; */
+    ODD = 64    /* and it is no plain stream of data any more */
+};
+
+struct coir__fd_state {
+    uint32_t generation;
+    uint8_t flags;
+    uint8_t unasked; /* EDGES: events since an op was here */
+};
+
+static long control(struct coir__ready *r, int command, int fd, uint32_t events)
+{
+    struct epoll_event event = { .events = events, .data.u64 = (uint32_t)fd };
+    return coir__sys(SYS_epoll_ctl, r->fd, command, fd, &event);
+}
+
+int coir__ready_open(struct coir__ready *r)
+{
+    r->states = coir__map(LEAVES * sizeof *r->states);
+    if (!r->states)
+        return -ENOMEM;
+    long fd = coir__sys(SYS_epoll_create1, EPOLL_CLOEXEC);
+    if (fd < 0) {
+        coir__unmap(r->states, LEAVES * sizeof *r->states);
+        r->states = NULL;
+        return (int)fd;
+    }
+    r->fd = (int)fd;
+    r->check_ns = COIR__NEVER;
+    return 0;
+}
+
+void coir__ready_fini(struct coir__ready *r)
+{
+    if (!r->states)
+        return;
+    for (int i = 0; i < LEAVES; i++)
+        if (r->states[i])
+            coir__unmap(r->states[i], LEAF_STATES * sizeof **r->states);
+    coir__unmap(r->states, LEAVES * sizeof *r->states);
+    coir__sys(SYS_close, r->fd);
+}
+
+/* NULL: it has none yet, and there is no memory for it. */
+static struct coir__fd_state *state_of(struct coir__ready *r, int fd)
+{
+    struct coir__fd_state **leaf = &r->states[fd / LEAF_STATES];
+    if (!*leaf)
+        *leaf = coir__map(LEAF_STATES * sizeof **leaf);
+    return *leaf ? &(*leaf)[fd % LEAF_STATES] : NULL;
+}
+
+/* The same, of the file that op means. */
+static struct coir__fd_state *state_for(struct coir__ready *r, const struct coir__op *op)
+{
+    struct coir__fd_state *s = state_of(r, op->fd);
+    if (s && s->generation != op->generation)
+        *s = (struct coir__fd_state){ .generation = op->generation };
+    return s;
+}
+
+static int option(int fd, int name)
+{
+    int value = 0;
+    socklen_t len = sizeof value;
+    long err = coir__sys(SYS_getsockopt, fd, SOL_SOCKET, name, &value, &len);
+    return err < 0 ? (int)err : value;
+}
+
+static void find_kind(struct coir__fd_state *s, int fd)
+{
+    int protocol = option(fd, SO_PROTOCOL);
+    s->flags |= protocol < 0 ? IS_OTHER : IS_SOCKET;
+    if (protocol == IPPROTO_TCP)
+        s->flags |= IS_TCP;
+}
+
+/* Known, or asked for. */
+static bool is_socket(struct coir__ready *r, const struct coir__op *op)
+{
+    struct coir__fd_state *s = state_for(r, op);
+    if (s && !(s->flags & (IS_SOCKET | IS_OTHER)))
+        find_kind(s, op->fd);
+    return s && s->flags & IS_SOCKET;
+}
+
+static bool reads(const struct coir__op *op)
+{
+    return op->code == COIR__OP_READ || op->code == COIR__OP_READV || op->code == COIR__OP_RECV ||
+           op->code == COIR__OP_RECVMSG;
+}
+
+static bool writes(const struct coir__op *op)
+{
+    return op->code == COIR__OP_WRITE || op->code == COIR__OP_WRITEV || op->code == COIR__OP_SEND ||
+           op->code == COIR__OP_SENDMSG;
+}
+
+uint32_t coir__ready_events(const struct coir__op *op)
+{
+    if (op->code == COIR__OP_POLL)
+        return op->flags | EPOLLERR | EPOLLHUP;
+    return writes(op) ? EPOLLOUT : EPOLLIN;
+}
+
+/* A plain read got less than it asked for. */
+static bool is_short(const struct coir__op *op, long res)
+{
+    return res > 0 && (uint64_t)res < op->len &&
+           (op->code == COIR__OP_READ || (op->code == COIR__OP_RECV && op->flags == 0));
+}
+
+long coir__ready_try(struct coir__ready *r, struct coir__op *op)
+{
+    struct coir__fd_state *s = reads(op) || writes(op) ? state_for(r, op) : NULL;
+    uint8_t blocked = reads(op) ? EMPTY : FULL;
+    if (!s || !(s->flags & EDGES))
+        return coir__nowait(op);
+    s->unasked = 0;
+    if (s->flags & blocked && !op->dont_wait)
+        return -EAGAIN;
+    long res = coir__nowait(op);
+    bool all = s->flags & IS_TCP && !(s->flags & ODD) && is_short(op, res);
+    if (res == -EAGAIN || all)
+        s->flags |= blocked;
+    return res;
+}
+
+/* Arm fd for all that wait for it on this worker, if any do. 0, or -errno: -EPERM, it has no
+ * events. */
+static long arm_once(struct coir__ready *r, struct coir__io *io, int fd)
+{
+    uint32_t events = 0;
+    for (struct coir__op *op = *coir__io_bucket(io, fd); op; op = op->next)
+        if (op->fd == fd && op->phase == COIR__ARMED)
+            events |= coir__ready_events(op);
+    if (!events)
+        return 0;
+    events |= EPOLLONESHOT;
+    long err = control(r, EPOLL_CTL_MOD, fd, events);
+    return err == -ENOENT ? control(r, EPOLL_CTL_ADD, fd, events) : err;
+}
+
+/* first: the command that is likely to be right. */
+static long arm_edges(struct coir__ready *r, int fd, int first)
+{
+    const uint32_t events = EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | EPOLLET;
+    long err = control(r, first, fd, events);
+    if (err == -EEXIST)
+        return control(r, EPOLL_CTL_MOD, fd, events);
+    return err == -ENOENT ? control(r, EPOLL_CTL_ADD, fd, events) : err;
+}
+
+static void set_phase(struct coir__ready *r, struct coir__op *op, uint8_t phase)
+{
+    r->armed += (phase == COIR__ARMED) - (op->phase == COIR__ARMED);
+    r->trusted -= op->trusted != 0;
+    op->trusted = 0;
+    op->phase = phase;
+}
+
+static void trust(struct coir__ready *r, struct coir__op *op)
+{
+    op->trusted = 1;
+    if (!r->trusted++ && r->check_ns == COIR__NEVER)
+        r->check_ns = coir__host_now() + CHECK_NS;
+}
+
+/* What no memory is left for has a name of its own there, which read(2) does not know. */
+static long told(long err)
+{
+    return err == -ENOSPC ? -ENOMEM : err;
+}
+
+static long arm(struct coir__ready *r, struct coir__io *io, struct coir__op *op)
+{
+    struct coir__fd_state *s = state_for(r, op);
+    if (s && s->flags & EDGES) {
+        trust(r, op);
+        return 0;
+    }
+    if ((reads(op) || writes(op)) && is_socket(r, op)) {
+        long err = arm_edges(r, op->fd, EPOLL_CTL_ADD);
+        if (err == 0)
+            s->flags |= EDGES;
+        return err;
+    }
+    return r->arms_later ? 0 : arm_once(r, io, op->fd);
+}
+
+long coir__ready_arm(struct coir__ready *r, struct coir__io *io, struct coir__op *op)
+{
+    set_phase(r, op, COIR__ARMED);
+    long err = arm(r, io, op);
+    if (err < 0)
+        set_phase(r, op, COIR__TRYING);
+    return told(err);
+}
+
+void coir__ready_stop(struct coir__worker *w, struct coir__ready *r, struct coir__op *op)
+{
+    bool some = op->code == COIR__OP_RECV && op->done;
+    set_phase(r, op, COIR__TRYING);
+    coir__op_complete(w, op, some ? (int32_t)op->done : -ECANCELED);
+}
+
+/* Those that wait for fd and have not been tried yet in this round, oldest first. NULL: no more. */
+static struct coir__op *next_waiting(struct coir__ready *r, struct coir__io *io, int fd,
+                                     uint32_t events)
+{
+    for (struct coir__op *op = *coir__io_bucket(io, fd); op; op = op->next)
+        if (op->fd == fd && op->phase == COIR__ARMED && op->round != r->round &&
+            coir__ready_events(op) & events)
+            return op;
+    return NULL;
+}
+
+/* It cannot be armed any more: all who wait for it are told. */
+static void give_up(struct coir__worker *w, struct coir__ready *r, int fd, long err)
+{
+    struct coir__op *op;
+    r->round++;
+    while ((op = next_waiting(r, w->io, fd, ~0u))) {
+        set_phase(r, op, COIR__TRYING);
+        coir__op_complete(w, op, (int32_t)told(err));
+    }
+}
+
+static void try_again(struct coir__worker *w, struct coir__ready *r, struct coir__op *op)
+{
+    set_phase(r, op, COIR__TRYING);
+    long res = coir__ready_try(r, op);
+    if (res == COIR__CANNOT) {
+        r->cannot(w, op);
+        return;
+    }
+    if (res == -EAGAIN)
+        res = coir__ready_arm(r, w->io, op);
+    if (op->phase != COIR__ARMED)
+        coir__op_complete(w, op, (int32_t)res);
+}
+
+/* When one finds nothing left, the next ones of its kind would not either. */
+static void try_all(struct coir__worker *w, struct coir__ready *r, int fd, uint32_t events)
+{
+    struct coir__io *io = w->io;
+    struct coir__op *op;
+    r->round++;
+    r->arms_later = true;
+    while ((op = next_waiting(r, io, fd, events))) {
+        op->round = r->round;
+        uint32_t its = coir__ready_events(op);
+        bool polls = op->code == COIR__OP_POLL;
+        uint64_t before = io->in_flight;
+        try_again(w, r, op);
+        if (io->in_flight == before && !polls)
+            events &= ~its;
+    }
+    r->arms_later = false;
+}
+
+/* May the fiber that waits for an event of fd try by itself? NULL: there are several, or it is no
+ * fiber's, or a group's. */
+static struct coir__op *alone(struct coir__io *io, int fd, uint32_t events)
+{
+    struct coir__op *found = NULL;
+    for (struct coir__op *op = *coir__io_bucket(io, fd); op; op = op->next) {
+        if (op->fd != fd || op->phase != COIR__ARMED || !(coir__ready_events(op) & events))
+            continue;
+        if (found || !op->waiter.fiber || op->group || op->code == COIR__OP_POLL)
+            return NULL;
+        found = op;
+    }
+    return found;
+}
+
+static bool waited_for(struct coir__io *io, int fd)
+{
+    for (struct coir__op *op = *coir__io_bucket(io, fd); op; op = op->next)
+        if (op->fd == fd && op->phase == COIR__ARMED)
+            return true;
+    return false;
+}
+
+static void note(struct coir__ready *r, struct coir__io *io, struct coir__fd_state *s, int fd,
+                 uint32_t events)
+{
+    if (events & EPOLLIN)
+        s->flags &= (uint8_t)~EMPTY;
+    if (events & EPOLLOUT)
+        s->flags &= (uint8_t)~FULL;
+    if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI)) {
+        s->flags |= ODD;
+        s->flags &= (uint8_t) ~(EMPTY | FULL);
+    }
+    if (waited_for(io, fd)) {
+        s->unasked = 0;
+    } else if (++s->unasked > UNASKED_MAX) {
+        control(r, EPOLL_CTL_DEL, fd, 0);
+        s->flags &= (uint8_t) ~(EDGES | EMPTY | FULL);
+    }
+}
+
+static void handle(struct coir__worker *w, struct coir__ready *r, int fd, uint32_t events)
+{
+    struct coir__io *io = w->io;
+    struct coir__fd_state *s = state_of(r, fd);
+    bool edges = s && s->flags & EDGES;
+    if (edges)
+        note(r, io, s, fd, events);
+    if (events & (EPOLLERR | EPOLLHUP | (edges ? EPOLLRDHUP | EPOLLPRI : 0)))
+        events = ~0u;
+    struct coir__op *op = edges ? alone(io, fd, events) : NULL;
+    if (op) {
+        set_phase(r, op, COIR__TRYING);
+        coir__op_complete(w, op, COIR__AGAIN);
+        return;
+    }
+    try_all(w, r, fd, events);
+    long err = edges ? 0 : arm_once(r, io, fd);
+    if (err < 0)
+        give_up(w, r, fd, err);
+}
+
+static long collect(struct coir__ready *r, struct epoll_event *events, int64_t until_ns)
+{
+    static _Atomic bool no_pwait2;
+    int64_t ns = until_ns == 0 ? 0 : until_ns - coir__host_now();
+    ns = ns > 0 ? ns : 0;
+    if (!atomic_load_explicit(&no_pwait2, memory_order_relaxed)) {
+        enum { NR_EPOLL_PWAIT2 = 441 };
+        struct __kernel_timespec timeout = { ns / 1000000000, ns % 1000000000 };
+        long n = coir__sys(NR_EPOLL_PWAIT2, r->fd, events, EVENTS,
+                           until_ns == COIR__NEVER ? NULL : &timeout, NULL, 0);
+        if (n != -ENOSYS && n != -EPERM)
+            return n;
+        atomic_store_explicit(&no_pwait2, true, memory_order_relaxed);
+    }
+    int64_t ms = until_ns == COIR__NEVER ? -1 : (ns + 999999) / 1000000;
+    return coir__sys(SYS_epoll_pwait, r->fd, events, EVENTS, ms < INT32_MAX ? ms : INT32_MAX, NULL,
+                     0);
+}
+
+/* With many descriptors nothing of theirs is in the CPU's caches: have it fetched in time, for the
+ * events that are next and for the fibers that they wake. */
+static void fetch_ahead(struct coir__io *io, const struct epoll_event *events, long k, long n)
+{
+    enum { LINE = 64, LINES = 8 };
+    if (k + 6 < n)
+        __builtin_prefetch(*coir__io_bucket(io, (int)events[k + 6].data.u64), 1);
+    if (k + 3 < n) {
+        struct coir__op *op = *coir__io_bucket(io, (int)events[k + 3].data.u64);
+        if (op && op->waiter.fiber) {
+            __builtin_prefetch(op->waiter.fiber, 1);
+            __builtin_prefetch((const char *)op + LINE, 1);
+            __builtin_prefetch((const char *)op + 2 * LINE, 1);
+            __builtin_prefetch(op->addr, 1);
+        }
+    }
+    if (k + 1 < n) {
+        struct coir__op *op = *coir__io_bucket(io, (int)events[k + 1].data.u64);
+        if (op && op->waiter.fiber)
+            for (int i = 0; i < LINES; i++)
+                __builtin_prefetch((const char *)op->waiter.fiber->sp + i * LINE, 1);
+    }
+}
+
+bool coir__ready_wait(struct coir__worker *w, struct coir__ready *r, int other, int64_t until_ns)
+{
+    struct epoll_event events[EVENTS];
+    bool others = false;
+    for (int i = 0; i < ROUNDS; i++) {
+        long n = collect(r, events, until_ns);
+        for (long k = 0; k < n; k++) {
+            int fd = (int)events[k].data.u64;
+            fetch_ahead(w->io, events, k, n);
+            if (fd == other)
+                others = true;
+            else
+                handle(w, r, fd, events[k].events);
+        }
+        if (n < EVENTS)
+            break;
+        until_ns = 0;
+    }
+    return others;
+}
+
+/* Who was here at the last check. Modified, a descriptor tells of its events anew. */
+static long check(struct coir__ready *r, struct coir__op *op)
+{
+    if (op->trusted == 0 || op->trusted++ == 1)
+        return 0;
+    op->trusted = 0;
+    r->trusted--;
+    return arm_edges(r, op->fd, EPOLL_CTL_MOD);
+}
+
+static void check_bucket(struct coir__worker *w, struct coir__ready *r,
+                         struct coir__op *const *head)
+{
+    struct coir__op *op = *head;
+    while (op) {
+        long err = check(r, op);
+        if (err < 0)
+            give_up(w, r, op->fd, err);
+        op = err < 0 ? *head : op->next;
+    }
+}
+
+int64_t coir__ready_check(struct coir__worker *w, struct coir__ready *r, int64_t until_ns)
+{
+    if (r->check_ns == COIR__NEVER)
+        return until_ns;
+    int64_t now_ns = coir__host_now();
+    if (now_ns >= r->check_ns) {
+        struct coir__io *io = w->io;
+        for (uint32_t i = 0; i < io->buckets; i++)
+            check_bucket(w, r, &io->by_fd[i]);
+        r->check_ns = r->trusted ? now_ns + CHECK_NS : COIR__NEVER;
+    }
+    return until_ns < r->check_ns ? until_ns : r->check_ns;
+}
