@@ -2,8 +2,8 @@
  * SPDX-License-Identifier: MIT
  *
  * Include this one. The parts, in reading order: conventions, time and deadlines, the runtime,
- * fibers, scopes, locks and the like, futures, channels, select, streams, I/O, seeing
- * what goes on. */
+ * fibers, scopes, locks and the like, futures, channels, select, streams, I/O, children,
+ * seeing what goes on. */
 #ifndef COIR_H
 #define COIR_H
 
@@ -18,6 +18,7 @@
 #include <coir/select.h>
 #include <coir/stream.h>
 #include <coir/io.h>
+#include <coir/process.h>
 #include <coir/debug.h>
 
 #endif

@@ -90,6 +90,11 @@ COIR_API void coir_yield(void);
  * Returns  0; -1 with ETIMEDOUT (the deadline comes first: it returns then) or ECANCELED. Parks. */
 COIR_API int coir_sleep(int64_t ns);
 
+/* nanosleep(2). remaining: NULL, or what is left when it fails with ETIMEDOUT or ECANCELED.
+ * Returns  0; -1 with EINVAL (no time), ETIMEDOUT or ECANCELED. Parks. */
+struct timespec;
+COIR_API int coir_nanosleep(const struct timespec *time, struct timespec *remaining);
+
 /* For loops that compute: has the caller been cancelled, or has its deadline passed?
  * Returns  0; -1 with ECANCELED or ETIMEDOUT. Never parks. */
 COIR_API int coir_check(void);

@@ -58,6 +58,18 @@ COIR_API int coir_openat(int dir, const char *path, int flags, ...);
 COIR_API int coir_fsync(int fd);
 COIR_API int coir_fdatasync(int fd);
 
+/* Files by name, or as a whole: on threads of the library's, at most 16 at a time. */
+struct stat;
+struct statx;
+COIR_API int coir_stat(const char *path, struct stat *st);
+COIR_API int coir_fstat(int fd, struct stat *st);
+COIR_API int coir_statx(int dir, const char *path, int flags, unsigned mask, struct statx *stx);
+COIR_API int coir_rename(const char *from, const char *to);
+COIR_API int coir_unlink(const char *path);
+COIR_API int coir_mkdir(const char *path, mode_t mode);
+COIR_API int coir_ftruncate(int fd, off_t bytes);
+COIR_API int coir_fallocate(int fd, int mode, off_t offset, off_t bytes);
+
 /* Close fd. Calls of other fibers and threads that are parked on it end with EBADF first; only then
  * does the number become free. Not affected by deadline or cancel: it always closes. Parks only
  * while such calls are ended.

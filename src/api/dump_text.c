@@ -34,7 +34,7 @@ static const char *const ops[] = {
     [COIR__OP_WRITEV] = "writev",   [COIR__OP_RECV] = "recv",       [COIR__OP_SEND] = "send",
     [COIR__OP_RECVMSG] = "recvmsg", [COIR__OP_SENDMSG] = "sendmsg", [COIR__OP_ACCEPT] = "accept",
     [COIR__OP_CONNECT] = "connect", [COIR__OP_OPENAT] = "open",     [COIR__OP_FSYNC] = "fsync",
-    [COIR__OP_POLL] = "poll",
+    [COIR__OP_POLL] = "poll",       [COIR__OP_CALL] = "a thread",
 };
 
 void coir__dump_who(struct coir__text *t, const void *handle, const char *name)

@@ -228,3 +228,20 @@ int coir_sleep(int64_t ns)
     int64_t until_ns = coir_after(ns);
     return (int)coir__edge(f ? coir__sleep_until(until_ns) : sleep_as_thread(until_ns));
 }
+
+int coir_nanosleep(const struct timespec *time, struct timespec *remaining)
+{
+    enum { SECOND = 1000000000 };
+    if (!time || time->tv_sec < 0 || time->tv_nsec < 0 || time->tv_nsec >= SECOND)
+        return (int)coir__edge(-EINVAL);
+    int64_t ns =
+        time->tv_sec < INT64_MAX / SECOND ? time->tv_sec * SECOND + time->tv_nsec : INT64_MAX;
+    int64_t until_ns = coir_after(ns);
+    int res = coir_sleep(ns);
+    if (res < 0 && remaining) {
+        int64_t left_ns = until_ns - coir_now();
+        left_ns = left_ns > 0 ? left_ns : 0;
+        *remaining = (struct timespec){ left_ns / SECOND, left_ns % SECOND };
+    }
+    return res;
+}

@@ -1,7 +1,7 @@
 /* io/base.c - what all engines have in common: a worker's ops in flight, by descriptor, and no
  * SIGPIPE.
  * SPDX-License-Identifier: MIT */
-#include "op.h"
+#include "call.h"
 
 #include "sched/memory.h"
 
@@ -40,6 +40,7 @@ int coir__io_init(struct coir__io *io)
     io->by_fd = io->few;
     io->buckets = COIR__OP_BUCKETS;
     io->sigpipe_blocked = block_sigpipe();
+    coir__calls_begin();
     return 0;
 }
 
@@ -57,6 +58,7 @@ static void free_table(struct coir__io *io)
 
 void coir__io_fini(struct coir__io *io)
 {
+    coir__calls_end(io);
     if (io->sigpipe_blocked)
         unblock_sigpipe();
     coir__sys(SYS_close, io->event_fd);

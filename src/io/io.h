@@ -19,6 +19,9 @@ COIR_HIDDEN const struct coir__engine *coir__engine_choose(enum coir__engine_wis
 /* Why the best one is not io_uring: an errno, or 0. */
 COIR_HIDDEN int coir__engine_refused(void);
 
+/* A system call on a thread (COIR__OP_CALL). fd: counted while it runs; negative: none. */
+COIR_HIDDEN long coir__io_call(int fd, const struct coir__system_call *call, uint32_t flags);
+
 COIR_HIDDEN long coir__open(int dir, const char *path, int flags, unsigned mode);
 COIR_HIDDEN long coir__close(int fd);
 

@@ -171,6 +171,7 @@ long coir__nowait(struct coir__op *op)
         return poll_now(op);
     case COIR__OP_OPENAT:
     case COIR__OP_FSYNC:
+    case COIR__OP_CALL:
         break;
     }
     return COIR__CANNOT;
@@ -192,7 +193,11 @@ static long open_now(const struct coir__op *op)
 
 long coir__blocking(const struct coir__op *op)
 {
+    const struct coir__system_call *c = op->addr;
     struct coir__vector v;
+    if (op->code == COIR__OP_CALL)
+        return coir__sys(c->nr, c->args[0], c->args[1], c->args[2], c->args[3], c->args[4],
+                         c->args[5]);
     coir__op_vector(&v, op);
     switch ((enum coir__opcode)op->code) {
     case COIR__OP_READ:

@@ -33,9 +33,23 @@ enum coir__opcode {
     COIR__OP_OPENAT,  /* addr: path, flags, len: mode */
     COIR__OP_FSYNC,   /* flags: COIR__SYNC_DATA_ONLY, or 0 */
     COIR__OP_POLL,    /* flags: events */
+    COIR__OP_CALL,    /* addr: struct coir__system_call, flags: COIR__CALL_WAITS, or 0 */
 };
 
 enum { COIR__SYNC_DATA_ONLY = 1 }; /* IORING_FSYNC_DATASYNC */
+
+/* Any system call, on a thread. WAITS: it may for ever; else it cannot be ended early. */
+struct coir__system_call {
+    long nr, args[6];
+};
+enum { COIR__CALL_WAITS = 1 };
+
+/* Who has an op that is in flight. */
+enum coir__op_phase {
+    COIR__OP_HELD,      /* the engine itself */
+    COIR__OP_ARMED,     /* ready.h */
+    COIR__OP_ON_THREAD, /* call.h */
+};
 
 enum coir__op_state { COIR__OP_IDLE, COIR__OP_IN_FLIGHT };
 
@@ -45,8 +59,8 @@ struct coir__op {
     int32_t stop_error;         /* asked to end: the errno that explains it; else 0 */
     uint8_t code;               /* enum coir__opcode */
     uint8_t state;              /* enum coir__op_state; its worker only */
-    uint8_t phase;              /* ready.h */
-    uint8_t trusted;            /* likewise: 0, or for how many checks it has waited, and one */
+    uint8_t phase;              /* enum coir__op_phase */
+    uint8_t trusted;            /* ready.h: 0, or for how many checks it has waited, and one */
     bool dont_wait;             /* -EAGAIN is a result, not a reason to wait */
     bool interrupted;           /* -EINTR once: a CONNECT may go on without us */
     bool connecting;            /* CONNECT: it has begun, and goes on without us */
@@ -70,7 +84,7 @@ struct coir__op {
                                    * oldest's prev is the newest */
     union {
         struct coir__op *backlog_next; /* uring's: no room to submit it, or its cancel, yet */
-        struct coir__call *call;       /* epoll's: a thread does it */
+        struct coir__call *call;       /* call.h */
         uint64_t round;                /* ready.h: when it was last tried */
     };
     struct coir__op_group *group; /* several ops, one waiter: group.c; else NULL */
@@ -109,6 +123,12 @@ struct coir__op_view {
 
 enum { COIR__OP_BUCKETS = 64 };
 
+/* Calls that are under way to threads, or back. */
+struct coir__calls {
+    struct coir__call *free, *stopping;
+    struct coir__calls_page *pages;
+};
+
 /* What every engine keeps in w->io first: the ops in flight on this worker, by descriptor. */
 struct coir__io {
     uint64_t in_flight;
@@ -118,6 +138,7 @@ struct coir__io {
     int event_fd;                           /* a write to it is a kick */
     bool sigpipe_blocked;                   /* on this thread, by us */
     struct coir__op *few[COIR__OP_BUCKETS]; /* it, at first */
+    struct coir__calls calls;
     struct coir__worker *next; /* in the list of all workers with an engine (fdtab.c) */
 };
 

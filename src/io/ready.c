@@ -168,7 +168,7 @@ static long arm_once(struct coir__ready *r, struct coir__io *io, int fd)
 {
     uint32_t events = 0;
     for (struct coir__op *op = *coir__io_bucket(io, fd); op; op = op->next)
-        if (op->fd == fd && op->phase == COIR__ARMED)
+        if (op->fd == fd && op->phase == COIR__OP_ARMED)
             events |= coir__ready_events(op);
     if (!events)
         return 0;
@@ -189,7 +189,7 @@ static long arm_edges(struct coir__ready *r, int fd, int first)
 
 static void set_phase(struct coir__ready *r, struct coir__op *op, uint8_t phase)
 {
-    r->armed += (phase == COIR__ARMED) - (op->phase == COIR__ARMED);
+    r->armed += (phase == COIR__OP_ARMED) - (op->phase == COIR__OP_ARMED);
     r->trusted -= op->trusted != 0;
     op->trusted = 0;
     op->phase = phase;
@@ -226,17 +226,17 @@ static long arm(struct coir__ready *r, struct coir__io *io, struct coir__op *op)
 
 long coir__ready_arm(struct coir__ready *r, struct coir__io *io, struct coir__op *op)
 {
-    set_phase(r, op, COIR__ARMED);
+    set_phase(r, op, COIR__OP_ARMED);
     long err = arm(r, io, op);
     if (err < 0)
-        set_phase(r, op, COIR__TRYING);
+        set_phase(r, op, COIR__OP_HELD);
     return told(err);
 }
 
 void coir__ready_stop(struct coir__worker *w, struct coir__ready *r, struct coir__op *op)
 {
     bool some = op->code == COIR__OP_RECV && op->done;
-    set_phase(r, op, COIR__TRYING);
+    set_phase(r, op, COIR__OP_HELD);
     coir__op_complete(w, op, some ? (int32_t)op->done : -ECANCELED);
 }
 
@@ -245,7 +245,7 @@ static struct coir__op *next_waiting(struct coir__ready *r, struct coir__io *io,
                                      uint32_t events)
 {
     for (struct coir__op *op = *coir__io_bucket(io, fd); op; op = op->next)
-        if (op->fd == fd && op->phase == COIR__ARMED && op->round != r->round &&
+        if (op->fd == fd && op->phase == COIR__OP_ARMED && op->round != r->round &&
             coir__ready_events(op) & events)
             return op;
     return NULL;
@@ -257,14 +257,14 @@ static void give_up(struct coir__worker *w, struct coir__ready *r, int fd, long 
     struct coir__op *op;
     r->round++;
     while ((op = next_waiting(r, w->io, fd, ~0u))) {
-        set_phase(r, op, COIR__TRYING);
+        set_phase(r, op, COIR__OP_HELD);
         coir__op_complete(w, op, (int32_t)told(err));
     }
 }
 
 static void try_again(struct coir__worker *w, struct coir__ready *r, struct coir__op *op)
 {
-    set_phase(r, op, COIR__TRYING);
+    set_phase(r, op, COIR__OP_HELD);
     long res = coir__ready_try(r, op);
     if (res == COIR__CANNOT) {
         r->cannot(w, op);
@@ -272,7 +272,7 @@ static void try_again(struct coir__worker *w, struct coir__ready *r, struct coir
     }
     if (res == -EAGAIN)
         res = coir__ready_arm(r, w->io, op);
-    if (op->phase != COIR__ARMED)
+    if (op->phase != COIR__OP_ARMED)
         coir__op_complete(w, op, (int32_t)res);
 }
 
@@ -301,7 +301,7 @@ static struct coir__op *alone(struct coir__io *io, int fd, uint32_t events)
 {
     struct coir__op *found = NULL;
     for (struct coir__op *op = *coir__io_bucket(io, fd); op; op = op->next) {
-        if (op->fd != fd || op->phase != COIR__ARMED || !(coir__ready_events(op) & events))
+        if (op->fd != fd || op->phase != COIR__OP_ARMED || !(coir__ready_events(op) & events))
             continue;
         if (found || !op->waiter.fiber || op->group || op->code == COIR__OP_POLL)
             return NULL;
@@ -313,7 +313,7 @@ static struct coir__op *alone(struct coir__io *io, int fd, uint32_t events)
 static bool waited_for(struct coir__io *io, int fd)
 {
     for (struct coir__op *op = *coir__io_bucket(io, fd); op; op = op->next)
-        if (op->fd == fd && op->phase == COIR__ARMED)
+        if (op->fd == fd && op->phase == COIR__OP_ARMED)
             return true;
     return false;
 }
@@ -348,7 +348,7 @@ static void handle(struct coir__worker *w, struct coir__ready *r, int fd, uint32
         events = ~0u;
     struct coir__op *op = edges ? alone(io, fd, events) : NULL;
     if (op) {
-        set_phase(r, op, COIR__TRYING);
+        set_phase(r, op, COIR__OP_HELD);
         coir__op_complete(w, op, COIR__AGAIN);
         return;
     }

@@ -22,8 +22,6 @@
 /* A result for op.c: the fiber may have what it waits for, and tries itself. */
 enum { COIR__AGAIN = -(1 << 21) };
 
-enum { COIR__TRYING, COIR__ARMED, COIR__ELSEWHERE }; /* an op's phase */
-
 struct coir__fd_state;
 
 struct coir__ready {

@@ -3,7 +3,7 @@
  *
  * Only where the call itself can be told not to wait: asking first whether it would (poll) lets
  * another reader take what was there. */
-#include "io.h"
+#include "nowait.h"
 
 #include <errno.h>
 #include <sys/socket.h>
@@ -50,6 +50,8 @@ static long attempt(const struct coir__op *op)
         return op->flags & MSG_WAITALL ? -EAGAIN
                                        : coir__sys(SYS_recvfrom, op->fd, op->addr, op->len,
                                                    op->flags | MSG_DONTWAIT, NULL, NULL);
+    case COIR__OP_CALL: /* this is a plain thread */
+        return op->flags & COIR__CALL_WAITS ? -EAGAIN : coir__blocking(op);
     default:
         return -EAGAIN;
     }

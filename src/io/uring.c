@@ -10,9 +10,9 @@
  *            memory), an op, or its cancel, waits in a list and is tried again at each tick. So
  *            submit and cancel cannot fail.
  * Kick       A read of an eventfd is always in flight; whoever wants the worker up writes to it. */
-#include "io.h"
-
+#include "call.h"
 #include "fdtab.h"
+#include "io.h"
 #include "ring.h"
 #include "sched/memory.h"
 
@@ -131,14 +131,14 @@ static void prepare(struct io_uring_sqe *sqe, const struct coir__op *op)
         break;
     case COIR__OP_OPENAT:
         io_uring_prep_openat(sqe, op->fd, addr, (int)op->flags, (mode_t)op->len);
-        if (op->async)
-            sqe->flags |= IOSQE_ASYNC;
         break;
     case COIR__OP_FSYNC:
         io_uring_prep_fsync(sqe, op->fd, op->flags);
         break;
     case COIR__OP_POLL:
         io_uring_prep_poll_add(sqe, op->fd, op->flags);
+        break;
+    case COIR__OP_CALL: /* a thread does it */
         break;
     }
     sqe->user_data = (uint64_t)(uintptr_t)op;
@@ -203,8 +203,11 @@ static void uring_submit(struct coir__worker *w, struct coir__op *op, bool tried
 {
     (void)tried;
     struct uring *u = uring_of(w);
+    op->phase = COIR__OP_HELD;
     op->submitted = op->cancelling = op->finished = false;
-    if (u->backlog.first || !try_submit(u, op)) {
+    if (op->code == COIR__OP_CALL || (op->code == COIR__OP_OPENAT && op->async)) {
+        coir__call_start(w, op);
+    } else if (u->backlog.first || !try_submit(u, op)) {
         list_add(&u->backlog, op);
     } else if (op->starting && op->code == COIR__OP_ACCEPT) {
         coir__count(&w->counters.enters, 1);
@@ -223,7 +226,9 @@ static void cancel_or_wait(struct uring *u, struct coir__op *op)
 static void uring_cancel(struct coir__worker *w, struct coir__op *op)
 {
     struct uring *u = uring_of(w);
-    if (op->submitted) {
+    if (op->phase == COIR__OP_ON_THREAD) {
+        coir__call_stop(w, op);
+    } else if (op->submitted) {
         cancel_or_wait(u, op);
     } else {
         list_take(&u->backlog, op);
@@ -308,14 +313,16 @@ static void uring_wait(struct coir__worker *w, int64_t until_ns)
     struct uring *u = uring_of(w);
     struct coir__ring *r = &u->ring;
     enum { ENTERS_MAX = 8 };
+    bool block = until_ns != 0;
     u->io.at_once = 0;
+    until_ns = coir__call_stop_again(w, until_ns);
     if (u->backlog.first)
         work_off_backlog(u);
     if (u->missed.first)
         until_ns = cancel_again(u, until_ns);
     if (!u->kick_armed)
         u->kick_armed = arm_kick(u);
-    bool block = until_ns != 0 && !u->backlog.first && u->kick_armed;
+    block = block && !u->backlog.first && u->kick_armed;
     for (int i = 0; i < ENTERS_MAX; i++) {
         block = block && !coir__ring_ready(r);
         if (!block && !coir__ring_pending(r) && !coir__ring_calls(r))

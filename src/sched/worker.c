@@ -188,7 +188,8 @@ static bool mail_comes_soon(struct coir__worker *w)
 
 /* The same for completions, while ops are in flight: to sleep and to wake up takes longer than a
  * peer that answers at once. What must run on this very CPU to bring them cannot meanwhile: after
- * some attempts in vain there are none for a while, and that gets longer. */
+ * some attempts in vain there are none for a while, and that gets longer. True: something is here,
+ * or the next tick's look brings it. */
 static bool io_comes_soon(struct coir__worker *w, int64_t until_ns)
 {
     if (!w->io_spins || !w->rt->config.engine->in_flight(w))
@@ -401,9 +402,7 @@ static void idle(struct coir__worker *w, int64_t now_ns, uint32_t phase)
         return;
     int64_t look_ns = alone ? COIR__NEVER : coir__steal_when_idle(w, now_ns);
     int64_t until_ns = has_work(w) ? 0 : earlier(look_ns, next_event(w, now_ns));
-    if (io_comes_soon(w, until_ns))
-        w->rt->config.engine->wait(w, 0);
-    else
+    if (!io_comes_soon(w, until_ns))
         sleep_until(w, until_ns, phase);
 }
 

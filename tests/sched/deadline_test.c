@@ -46,6 +46,38 @@ static void sleeps_of_all_lengths(void *arg)
     }
 }
 
+static void timespecs(void *arg)
+{
+    const struct timespec two_ms = { 0, 2000000 }, hour = { 3600, 0 }, ever = { INT64_MAX, 0 };
+    const struct timespec wrong[] = { { -1, 0 }, { 0, -1 }, { 0, 1000000000 } };
+    struct times *t = arg;
+    struct timespec left = { 77, 77 };
+    t->ns[0] = TOOK(t->said[0] = KIT_SAID(coir_nanosleep(&two_ms, &left)));
+    t->wrong += left.tv_sec != 77;
+    for (int i = 0; i < 3; i++)
+        t->said[1 + i] = KIT_SAID(coir_nanosleep(&wrong[i], NULL));
+    t->said[4] = KIT_SAID(coir_nanosleep(NULL, NULL));
+    COIR_TIMEOUT(COIR_MS(2)) {
+        t->said[5] = KIT_SAID(coir_nanosleep(&hour, &left));
+        t->said[6] = KIT_SAID(coir_nanosleep(&ever, NULL));
+    }
+    t->wrong += left.tv_sec > 3599 || left.tv_sec < 3000 || left.tv_nsec <= 0 || left.tv_nsec >= 1000000000;
+}
+
+static void nanosleep_takes_and_returns_timespecs(void **state)
+{
+    struct times t = { .wrong = 0 };
+    (void)state;
+    assert_int_equal(fiber_test_run(1, timespecs, &t), 0);
+    kit_assert_said(t.said[0], 0, 0);
+    assert_true(about(t.ns[0], COIR_MS(2)));
+    for (int i = 1; i < 5; i++)
+        kit_assert_said(t.said[i], -1, EINVAL);
+    kit_assert_said(t.said[5], -1, ETIMEDOUT);
+    kit_assert_said(t.said[6], -1, ETIMEDOUT);
+    assert_int_equal(t.wrong, 0);
+}
+
 static void a_sleep_is_never_shorter(void **state)
 {
     (void)state;
@@ -364,6 +396,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_sleep_is_never_shorter),
+        cmocka_unit_test(nanosleep_takes_and_returns_timespecs),
         cmocka_unit_test(ten_thousand_sleep_at_once),
         cmocka_unit_test(a_deadline_ends_waits_and_stands_until_it_is_lifted),
         cmocka_unit_test(a_plain_thread_has_a_deadline_too),

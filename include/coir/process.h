@@ -1,0 +1,29 @@
+/* coir/process.h - waiting for children.
+ * SPDX-License-Identifier: MIT */
+#ifndef COIR_PROCESS_H
+#define COIR_PROCESS_H
+
+#include <coir/base.h>
+
+#include <sys/wait.h>
+
+COIR_BEGIN_DECLS
+
+/* waitpid(2) and waitid(2); both park, unless options have WNOHANG. A wait for the end of one child
+ * (its number, or P_PIDFD) takes a descriptor; any other a thread, of at most 64. The program's own
+ * handler of SIGCHLD is not touched.
+ * Returns  as those; -1 with their errno, ECANCELED or ETIMEDOUT (the child goes on, and can be
+ *          waited for again), EMFILE, ENOMEM. Never EINTR. */
+COIR_API pid_t coir_waitpid(pid_t pid, int *status, int options);
+COIR_API int coir_waitid(idtype_t type, id_t id, siginfo_t *info, int options);
+
+/* system(3): have /bin/sh run command, and wait until it has ended. Meanwhile the program ignores
+ * SIGINT and SIGQUIT; SIGCHLD is not blocked. Cancelled, or at its deadline, the shell is killed
+ * (what it has started is not).
+ * Returns  its status, as waitpid tells it; with NULL, whether there is a shell. -1 with an errno
+ *          when it could not be started or waited for, ECANCELED, ETIMEDOUT. Parks. */
+COIR_API int coir_system(const char *command);
+
+COIR_END_DECLS
+
+#endif
