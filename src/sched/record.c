@@ -164,8 +164,7 @@ void coir__record_each(struct coir__runtime *rt, void (*fn)(struct coir__fiber *
             struct coir__fiber *f = &depot.slabs[i][k];
             if (coir__fiber_state(f) == COIR__FREE)
                 continue;
-            struct coir__worker *home = coir__fiber_home(f);
-            if (home && home->rt == rt)
+            if (coir__runtime_has(rt, coir__fiber_home(f)))
                 fn(f, arg);
         }
 }

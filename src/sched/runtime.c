@@ -368,26 +368,25 @@ static void *run_first(void *arg)
     return NULL;
 }
 
-/* The workers are gone: what is left of a record's lock is `lock`. Nobody shall wait for a fiber
- * that will never end. */
+/* The workers are gone: what is left of a record's lock is `lock`, and what has not ended never
+ * will. What has may be joined at any time, and its record used anew, for another runtime. */
 static void send_joiner_home(struct coir__fiber *f, void *arg)
 {
-    (void)arg;
+    struct coir__runtime *rt = arg;
+    enum coir__state state = coir__fiber_state(f);
+    if (state == COIR__FREE || state == COIR__ENDED || !coir__runtime_has(rt, coir__fiber_home(f)))
+        return;
+    /* Nobody shall wait for it. */
     coir__spin_lock(&f->lock);
     struct coir__waiter *joiner = f->flags & COIR__CHILD ? NULL : atomic_load(&f->joiner);
-    if (joiner && coir__fiber_state(f) != COIR__ENDED && !atomic_load(&f->done)) {
-        if (!coir__waiter_claim(joiner, ECANCELED))
-            joiner = NULL;
-    } else {
+    if (joiner && (atomic_load(&f->done) || !coir__waiter_claim(joiner, ECANCELED)))
         joiner = NULL;
-    }
     coir__spin_unlock(&f->lock);
     if (joiner)
         coir__waiter_release(joiner);
-    enum coir__state state = coir__fiber_state(f);
     if (state == COIR__FRESH)
         coir__host_given_up(f->fn, f->arg);
-    else if (state != COIR__FREE && state != COIR__ENDED)
+    else
         coir__host_given_up(f->stack->fn, f->stack->arg);
 }
 
@@ -438,7 +437,7 @@ int coir__runtime_run(struct coir__runtime *rt, void (*fn)(void *), void *arg)
     join_threads(rt);
     worker_leave(&rt->workers[0]);
     go_down(rt);
-    coir__record_each(rt, send_joiner_home, NULL);
+    coir__record_each(rt, send_joiner_home, rt);
     while (atomic_load(&rt->joining) || atomic_load(&rt->visitors))
         coir__sys(SYS_sched_yield);
     for (unsigned i = 0; i < rt->config.workers; i++) {

@@ -50,6 +50,12 @@ struct coir__runtime {
     struct coir__totals totals; /* of the last run, once it has ended */
 };
 
+/* Is w, which may be gone, one of rt's workers? rt is running. */
+static inline bool coir__runtime_has(const struct coir__runtime *rt, const struct coir__worker *w)
+{
+    return (uintptr_t)w - (uintptr_t)rt->workers < rt->config.workers * sizeof *w;
+}
+
 /* Whoever comes to a fiber from outside its runtime does not know whether that still has it: it may
  * give it up, and end, at any moment. He knocks first; the end first parts with its fibers, and
  * then waits until nobody knocks. */

@@ -520,9 +520,10 @@ void coir__cancel_within(struct coir__runtime *rt, struct coir__fiber *f)
         !coir__fiber_lock(f, generation))
         return;
     bool done = atomic_load_explicit(&f->done, memory_order_acquire);
-    struct coir__worker *home = coir__fiber_home(f);
-    bool child = f->flags & COIR__CHILD; /* its opener's cancel reaches it, after the opener */
-    bool nested = !done && !child && home && home->rt == rt && send_cancel(f);
+    /* A child: its opener's cancel reaches it, after the opener. Only what is not done stays the
+     * fiber that it was, and its flags with it. */
+    bool nested = !done && coir__runtime_has(rt, coir__fiber_home(f)) &&
+                  !(f->flags & COIR__CHILD) && send_cancel(f);
     coir__fiber_unlock(f);
     if (nested)
         coir__scopes_cancel(f);
