@@ -1,4 +1,4 @@
-/* coir/process.h - waiting for children.
+/* coir/process.h - waiting for children, and for signals.
  * SPDX-License-Identifier: MIT */
 #ifndef COIR_PROCESS_H
 #define COIR_PROCESS_H
@@ -23,6 +23,19 @@ COIR_API int coir_waitid(idtype_t type, id_t id, siginfo_t *info, int options);
  * Returns  its status, as waitpid tells it; with NULL, whether there is a shell. -1 with an errno
  *          when it could not be started or waited for, ECANCELED, ETIMEDOUT. Parks. */
 COIR_API int coir_system(const char *command);
+
+/* From now on the signals of set go to who waits for them, and not to the handlers that there were:
+ * the program need not block them. What comes while nobody waits is kept, and each is told once.
+ * SIGKILL, SIGSTOP and those of a program's own faults (SIGSEGV, SIGBUS, SIGFPE, SIGILL) cannot be
+ * watched. Each takes a descriptor, for good. A child that is forked does not tell this process of
+ * its own signals.
+ * Returns  0; -1 with EINVAL, EMFILE. Any thread; never parks. */
+COIR_API int coir_signal_watch(const sigset_t *set);
+
+/* sigwait(3), of signals that are watched: wait until one has come, take it, and store it in *sig.
+ * Returns  0; or an error: EINVAL (set is empty, or one of it is not watched), ECANCELED,
+ *          ETIMEDOUT, EMFILE (several take a descriptor), ENOMEM. errno stays. Parks. */
+COIR_API int coir_sigwait(const sigset_t *set, int *sig);
 
 COIR_END_DECLS
 

@@ -52,7 +52,7 @@ COIR_API coir_case coir_case_join(coir_fiber *fiber, void **result);
 COIR_API coir_case coir_case_await(coir_future *future, void **value);
 /* deadline_ns has come: result 0. COIR_NEVER: never. */
 COIR_API coir_case coir_case_timer(int64_t deadline_ns);
-/* One of the signals of set has come: not yet available, coir_select fails with ENOTSUP. */
+/* One of the signals of set, which are watched (coir_signal_watch), has come, and is in *sig. */
 COIR_API coir_case coir_case_signal(const sigset_t *set, int *sig);
 
 /* clang-format off */
@@ -69,8 +69,9 @@ COIR_API coir_case coir_case_signal(const sigset_t *set, int *sig);
  * ever. With no case at all, or none that can ever happen, only the timeout, the deadline and the
  * cancel end it.
  * Returns  the case's index. -1 when none has happened, with ETIMEDOUT: after timeout_ns, or the
- *          caller's deadline has passed; ECANCELED; EINVAL: a case is none, or n above INT_MAX;
- *          ENOTSUP: see coir_case_signal; ENOMEM: for descriptors, as in coir/io.h.
+ *          caller's deadline has passed; ECANCELED; EINVAL: a case is none, n above INT_MAX, or
+ *          a signal is not watched; ENOMEM: for descriptors, as in coir/io.h; EMFILE: a
+ *          case of several signals takes a descriptor.
  * Parks    until then. It never allocates, but for more than 2 descriptors.
  * Owns     the cases, until it returns; what they point at must stay valid until then, too. */
 COIR_API int coir_select(coir_case *cases, size_t n, int64_t timeout_ns);

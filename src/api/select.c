@@ -2,6 +2,8 @@
  * SPDX-License-Identifier: MIT */
 #include "edge.h"
 
+#include "signal.h"
+
 #include "io/io.h"
 #include "sync/select.h"
 
@@ -50,36 +52,76 @@ coir_case coir_case_signal(const sigset_t *set, int *sig)
 }
 
 static const struct coir__select_kind *const kinds[COIR__CASE_KINDS] = {
-    [COIR__CASE_SEND] = &coir__select_send,   [COIR__CASE_RECV] = &coir__select_recv,
-    [COIR__CASE_FD] = &coir__select_fd,       [COIR__CASE_JOIN] = &coir__select_join,
-    [COIR__CASE_AWAIT] = &coir__select_await, [COIR__CASE_TIMER] = &coir__select_timer,
+    [COIR__CASE_SEND] = &coir__select_send,     [COIR__CASE_RECV] = &coir__select_recv,
+    [COIR__CASE_FD] = &coir__select_fd,         [COIR__CASE_JOIN] = &coir__select_join,
+    [COIR__CASE_AWAIT] = &coir__select_await,   [COIR__CASE_TIMER] = &coir__select_timer,
+    [COIR__CASE_SIGNAL] = &coir__select_signal,
 };
 
-/* How many of the cases wait for a descriptor; or -errno. */
-static int prepare(coir_case *cases, size_t n)
+/* How many of the cases wait for a descriptor; or -errno. *signals: how many of those for one of a
+ * signal. */
+static int check(coir_case *cases, size_t n, int *signals)
 {
     int fds = 0;
+    *signals = 0;
     if (n > INT_MAX)
         return -EINVAL;
     for (size_t i = 0; i < n; i++) {
         coir_case *c = &cases[i];
         if (c->kind == 0 || c->kind >= COIR__CASE_KINDS || c->reserved0)
             return -EINVAL;
-        if (!kinds[c->kind])
-            return -ENOTSUP;
         c->result = c->error = 0;
-        fds += c->kind == COIR__CASE_FD && c->fd >= 0;
+        *signals += c->kind == COIR__CASE_SIGNAL;
+        fds += c->kind == COIR__CASE_SIGNAL || (c->kind == COIR__CASE_FD && c->fd >= 0);
     }
     return fds;
+}
+
+static void put_signals(coir_case *cases, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (cases[i].kind == COIR__CASE_SIGNAL)
+            coir__signal_fd_put(cases[i].fd);
+}
+
+/* 0; or -errno. */
+static int get_signals(coir_case *cases, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        coir_case *c = &cases[i];
+        if (c->kind != COIR__CASE_SIGNAL)
+            continue;
+        c->fd = c->dst ? coir__signal_fd(c->src) : -EINVAL;
+        c->events = POLLIN;
+        if (c->fd < 0) {
+            put_signals(cases, i);
+            return c->fd;
+        }
+    }
+    return 0;
+}
+
+static __attribute__((noinline)) long select_with_signals(coir_case *cases, size_t n, uint32_t fds,
+                                                          int64_t until_ns)
+{
+    long happened = get_signals(cases, n);
+    if (happened < 0)
+        return happened;
+    happened = coir__select_with_fds((struct coir__case *)cases, (uint32_t)n, fds, until_ns, kinds);
+    put_signals(cases, n);
+    return happened;
 }
 
 int coir_select(coir_case *cases, size_t n, int64_t timeout_ns)
 {
     struct coir__case *mine = (struct coir__case *)cases;
     int64_t until_ns = timeout_ns < 0 ? COIR_NEVER : timeout_ns == 0 ? 0 : coir_after(timeout_ns);
-    long happened = prepare(cases, n);
+    int signals;
+    long happened = check(cases, n, &signals);
     if (happened == 0)
         happened = coir__select(mine, (uint32_t)n, until_ns, kinds, NULL);
+    else if (happened > 0 && signals)
+        happened = select_with_signals(cases, n, (uint32_t)happened, until_ns);
     else if (happened > 0)
         happened = coir__select_with_fds(mine, (uint32_t)n, (uint32_t)happened, until_ns, kinds);
     return (int)coir__edge(happened);

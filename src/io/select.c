@@ -106,14 +106,18 @@ static long select_with(struct fds *f, struct coir__case *cases, uint32_t n, int
     struct pollfd *polls = polls_of(f);
     for (uint32_t i = 0, k = 0; i < n; i++) {
         struct coir__case *c = &cases[i];
-        if (c->kind != COIR__CASE_FD || c->fd < 0)
+        bool signal = c->kind == COIR__CASE_SIGNAL; /* which looks by itself */
+        if (!signal && (c->kind != COIR__CASE_FD || c->fd < 0))
             continue;
         f->ops[k] = (struct coir__op){
             .code = COIR__OP_POLL, .fd = c->fd, .flags = (uint16_t)c->events, .counted = true
         };
         polls[k] = (struct pollfd){ .fd = c->fd, .events = (short)c->events };
-        c->dst = f;
-        c->own = &polls[k++];
+        if (!signal) {
+            c->dst = f;
+            c->own = &polls[k];
+        }
+        k++;
     }
     return coir__select(cases, n, until_ns, kinds, &f->beside);
 }

@@ -1,0 +1,201 @@
+/* api/signal.c - signals as something to wait for: coir_signal_watch, coir_sigwait, and select's
+ * case.
+ * SPDX-License-Identifier: MIT
+ *
+ * Each watched signal has an eventfd that counts: its handler writes to it, whichever thread the
+ * kernel has chosen, and who waits polls it, and reads one from it without waiting. So the kernel
+ * keeps what has come and nobody has taken, and no thread is needed. A set of several is polled by
+ * an epoll of theirs, for the length of the wait. */
+#include "signal.h"
+
+#include "edge.h"
+
+#include "io/io.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+enum { SIGNALS = 65 };
+
+static struct {
+    pthread_mutex_t lock;
+    _Atomic int fd[SIGNALS]; /* of a signal; 0: it is not watched */
+    _Atomic pid_t pid;       /* of the process that watches */
+} watched = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static int fd_of(int sig)
+{
+    return atomic_load_explicit(&watched.fd[sig], memory_order_acquire);
+}
+
+/* A child that was forked and has not called exec shares the eventfds, and is not meant. */
+static void on_signal(int sig)
+{
+    int err = errno, fd = fd_of(sig);
+    uint64_t one = 1;
+    if (fd && getpid() == atomic_load_explicit(&watched.pid, memory_order_relaxed) &&
+        write(fd, &one, sizeof one) < 0)
+        errno = 0; /* it has come 2^64 times */
+    errno = err;
+}
+
+static bool may_be_watched(int sig)
+{
+    return sig != SIGKILL && sig != SIGSTOP && sig != SIGSEGV && sig != SIGBUS && sig != SIGFPE &&
+           sig != SIGILL;
+}
+
+/* 0, or -errno. */
+static int watch(int sig)
+{
+    struct sigaction ours = { .sa_handler = on_signal, .sa_flags = SA_RESTART | SA_ONSTACK };
+    if (fd_of(sig))
+        return 0;
+    int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE);
+    if (fd < 0)
+        return -errno;
+    atomic_store_explicit(&watched.fd[sig], fd, memory_order_release);
+    sigemptyset(&ours.sa_mask);
+    if (sigaction(sig, &ours, NULL) == 0)
+        return 0;
+    int err = errno;
+    atomic_store_explicit(&watched.fd[sig], 0, memory_order_release);
+    close(fd);
+    return -err;
+}
+
+/* A child that was forked begins anew. */
+static void begin(void)
+{
+    pid_t pid = getpid();
+    if (atomic_load_explicit(&watched.pid, memory_order_relaxed) == pid)
+        return;
+    for (int sig = 1; sig < SIGNALS; sig++) {
+        int fd = fd_of(sig);
+        atomic_store_explicit(&watched.fd[sig], 0, memory_order_relaxed);
+        if (fd)
+            close(fd);
+    }
+    atomic_store_explicit(&watched.pid, pid, memory_order_relaxed);
+}
+
+int coir_signal_watch(const sigset_t *set)
+{
+    int err = set ? 0 : -EINVAL;
+    for (int sig = 1; err == 0 && sig < SIGNALS; sig++)
+        if (sigismember(set, sig) == 1 && !may_be_watched(sig))
+            err = -EINVAL;
+    if (err == 0) {
+        pthread_mutex_lock(&watched.lock);
+        begin();
+        for (int sig = 1; err == 0 && sig < SIGNALS; sig++)
+            if (sigismember(set, sig) == 1)
+                err = watch(sig);
+        pthread_mutex_unlock(&watched.lock);
+    }
+    return (int)coir__edge(err);
+}
+
+/* One of the set that has come, and is taken with that; 0: none. */
+static int take(const sigset_t *set)
+{
+    uint64_t one;
+    for (int sig = 1; sig < SIGNALS; sig++)
+        if (sigismember(set, sig) == 1 && fd_of(sig) &&
+            coir__sys(SYS_read, fd_of(sig), &one, sizeof one) == sizeof one)
+            return sig;
+    return 0;
+}
+
+/* Of those in the set: how many, and the last; -EINVAL: none, or one that is not watched. */
+static int count(const sigset_t *set, int *last)
+{
+    int n = 0;
+    for (int sig = 1; sig < SIGNALS; sig++) {
+        if (sigismember(set, sig) != 1)
+            continue;
+        if (!fd_of(sig))
+            return -EINVAL;
+        *last = sig;
+        n++;
+    }
+    return n ? n : -EINVAL;
+}
+
+/* All are in the epoll, or it is gone: 0, or -errno. */
+static int add_all(int epoll, const sigset_t *set)
+{
+    struct epoll_event event = { .events = EPOLLIN };
+    for (int sig = 1; sig < SIGNALS; sig++)
+        if (sigismember(set, sig) == 1 && epoll_ctl(epoll, EPOLL_CTL_ADD, fd_of(sig), &event) < 0) {
+            int err = errno;
+            close(epoll);
+            return -err;
+        }
+    return 0;
+}
+
+int coir__signal_fd(const sigset_t *set)
+{
+    int last = 0, n = set ? count(set, &last) : -EINVAL;
+    if (n <= 1)
+        return n < 0 ? n : fd_of(last);
+    int epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (epoll < 0)
+        return -errno;
+    int err = add_all(epoll, set);
+    return err < 0 ? err : epoll;
+}
+
+void coir__signal_fd_put(int fd)
+{
+    for (int sig = 1; sig < SIGNALS; sig++)
+        if (fd_of(sig) == fd)
+            return;
+    coir__close(fd);
+}
+
+static int signal_look(struct coir__case *c)
+{
+    int sig = take(c->src);
+    if (!sig)
+        return 0;
+    *(int *)c->dst = sig;
+    c->result = c->error = 0;
+    return 1;
+}
+
+const struct coir__select_kind coir__select_signal = { signal_look, NULL, NULL };
+
+/* The signal, or -errno. */
+static long wait_for(const sigset_t *set)
+{
+    int fd = coir__signal_fd(set), sig;
+    long res = fd < 0 ? fd : 0;
+    while (res >= 0 && !(sig = take(set))) {
+        struct pollfd p = { .fd = fd, .events = POLLIN };
+        res = coir__poll(&p, 1, -1);
+    }
+    if (fd >= 0)
+        coir__signal_fd_put(fd);
+    return res < 0 ? res : sig;
+}
+
+int coir_sigwait(const sigset_t *set, int *sig)
+{
+    int before = coir__errno_get();
+    long res = sig ? coir__check() : -EINVAL;
+    if (res == 0)
+        res = coir__edge(wait_for(set));
+    else
+        res = coir__edge(res);
+    int err = res < 0 ? coir__errno_get() : 0;
+    coir__errno_set(before);
+    if (err == 0)
+        *sig = (int)res;
+    return err;
+}

@@ -1,0 +1,214 @@
+/* tests/io/signal_test.c - waiting for signals.
+ * SPDX-License-Identifier: MIT */
+#include "sides.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+
+static sigset_t one, both; /* SIGUSR1; and SIGUSR2 */
+
+static void make_sets(void)
+{
+    sigemptyset(&one);
+    sigaddset(&one, SIGUSR1);
+    both = one;
+    sigaddset(&both, SIGUSR2);
+}
+
+struct wait {
+    const sigset_t *set;
+    int sig, result;
+};
+
+static void wait_for(void *arg)
+{
+    struct wait *w = arg;
+    w->sig = 77;
+    w->result = coir_sigwait(w->set, &w->sig);
+}
+
+static int wait_now(const sigset_t *set)
+{
+    int sig = 0;
+    EXPECT_EQ(coir_sigwait(set, &sig), 0);
+    return sig;
+}
+
+static void waits_are_over(void *arg)
+{
+    struct side side;
+    struct wait w[] = { { .set = &one }, { .set = &both } };
+    (void)arg;
+    for (int i = 0; i < 2; i++) {
+        side_start(&side, wait_for, &w[i]);
+        until_waiting(&side);
+        EXPECT_EQ(kill(getpid(), i ? SIGUSR2 : SIGUSR1), 0);
+        side_wait(&side);
+        EXPECT_EQ(w[i].result, 0);
+        EXPECT_EQ(w[i].sig, i ? SIGUSR2 : SIGUSR1);
+    }
+}
+
+/* Each one, lowest first. */
+static void what_came_before_is_kept(void *arg)
+{
+    (void)arg;
+    raise(SIGUSR2);
+    raise(SIGUSR1);
+    raise(SIGUSR1);
+    EXPECT_EQ(wait_now(&both), SIGUSR1);
+    EXPECT_EQ(wait_now(&one), SIGUSR1);
+    EXPECT_EQ(wait_now(&both), SIGUSR2);
+    COIR_TIMEOUT(COIR_MS(2)) {
+        int sig = 0;
+        EXPECT_EQ(coir_sigwait(&both, &sig), ETIMEDOUT);
+        EXPECT_EQ(sig, 0);
+    }
+}
+
+enum { CROWD = 8 };
+
+static void each_goes_to_one(void *arg)
+{
+    struct side sides[CROWD];
+    struct wait waits[CROWD];
+    (void)arg;
+    for (int i = 0; i < CROWD; i++) {
+        waits[i].set = i % 2 ? &both : &one;
+        side_start(&sides[i], wait_for, &waits[i]);
+    }
+    for (int i = 0; i < CROWD; i++) {
+        until_waiting(&sides[i]);
+        waits[i].result = -1;
+    }
+    for (int i = 0; i < CROWD; i++)
+        raise(SIGUSR1);
+    for (int i = 0; i < CROWD; i++) {
+        side_wait(&sides[i]);
+        EXPECT_EQ(waits[i].result, 0);
+        EXPECT_EQ(waits[i].sig, SIGUSR1);
+    }
+}
+
+static void selects_see_them(void *arg)
+{
+    int sig = 0, sigs = 0;
+    coir_case cases[] = { COIR_CASE_TIMER(coir_after(COIR_SEC(100))), COIR_CASE_SIGNAL(&one, &sig),
+                          COIR_CASE_SIGNAL(&both, &sigs) };
+    (void)arg;
+    EXPECT_FAILS(coir_select(cases, 3, 0), ETIMEDOUT);
+    raise(SIGUSR2);
+    EXPECT_EQ(coir_select(cases, 3, -1), 2);
+    EXPECT_EQ(sigs, SIGUSR2);
+    raise(SIGUSR1);
+    int index = coir_select(cases, 3, -1);
+    EXPECT(index == 1 || index == 2);
+    EXPECT_EQ(index == 1 ? sig : sigs, SIGUSR1);
+    EXPECT_FAILS(coir_select(cases, 3, 1000), ETIMEDOUT);
+}
+
+static void mistakes(void *arg)
+{
+    sigset_t none, other, bad;
+    int sig = 0;
+    (void)arg;
+    sigemptyset(&none);
+    other = both;
+    sigaddset(&other, SIGHUP);
+    sigemptyset(&bad);
+    sigaddset(&bad, SIGKILL);
+    errno = 66;
+    EXPECT_EQ(coir_sigwait(&none, &sig), EINVAL);
+    EXPECT_EQ(coir_sigwait(&other, &sig), EINVAL);
+    EXPECT_EQ(coir_sigwait(NULL, &sig), EINVAL);
+    EXPECT_EQ(coir_sigwait(&one, NULL), EINVAL);
+    EXPECT_EQ(errno, 66);
+    EXPECT_FAILS(coir_signal_watch(NULL), EINVAL);
+    EXPECT_FAILS(coir_signal_watch(&bad), EINVAL);
+    EXPECT_EQ(coir_signal_watch(&none), 0);
+    coir_case c = COIR_CASE_SIGNAL(&other, &sig);
+    EXPECT_FAILS(coir_select(&c, 1, 0), EINVAL);
+}
+
+static void *wait_cancelled(void *arg)
+{
+    wait_for(arg);
+    return NULL;
+}
+
+static void cancel_waits(void *arg)
+{
+    (void)arg;
+    struct wait waits[] = { { .set = &one }, { .set = &both } };
+    for (int i = 0; i < 2; i++) {
+        coir_fiber *f = spawn_apart(wait_cancelled, &waits[i]);
+        until_parked(f);
+        EXPECT_EQ(coir_cancel(f), 0);
+        join(f);
+        EXPECT_EQ(waits[i].result, ECANCELED);
+    }
+}
+
+static void a_cancel_ends_the_wait(void **state)
+{
+    (void)state;
+    run_on_each(cancel_waits, NULL);
+}
+
+/* It has the handler, and the descriptor. */
+static void children_are_not_meant(void *arg)
+{
+    int status = 0;
+    (void)arg;
+    pid_t pid = fork();
+    if (pid == 0) {
+        raise(SIGUSR1);
+        _exit(0);
+    }
+    EXPECT_EQ(coir_waitpid(pid, &status, 0), pid);
+    EXPECT_EQ(status, 0);
+    COIR_TIMEOUT(COIR_MS(2)) {
+        int sig = 0;
+        EXPECT_EQ(coir_sigwait(&one, &sig), ETIMEDOUT);
+    }
+}
+
+/* A test's child is one that was forked. */
+static void watch_first(void *arg)
+{
+    const struct body *body = arg;
+    EXPECT_EQ(coir_signal_watch(&both), 0);
+    body->fn(body->arg);
+}
+
+#define BODY_TEST(name, function)                                                                  \
+    static void name(void **state)                                                                 \
+    {                                                                                              \
+        struct body watching = { function, NULL };                                                 \
+        (void)state;                                                                               \
+        run_everywhere(watch_first, &watching);                                                    \
+    }
+
+BODY_TEST(a_signal_ends_the_wait, waits_are_over)
+BODY_TEST(what_nobody_waited_for_is_kept, what_came_before_is_kept)
+BODY_TEST(each_is_told_once, each_goes_to_one)
+BODY_TEST(select_has_a_case_for_it, selects_see_them)
+BODY_TEST(sets_that_are_wrong, mistakes)
+BODY_TEST(a_childs_own_signals_are_its_own, children_are_not_meant)
+
+int main(void)
+{
+    make_sets();
+    if (coir_signal_watch(&both) < 0)
+        return 1;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_signal_ends_the_wait),
+        cmocka_unit_test(what_nobody_waited_for_is_kept),
+        cmocka_unit_test(each_is_told_once),
+        cmocka_unit_test(select_has_a_case_for_it),
+        cmocka_unit_test(sets_that_are_wrong),
+        cmocka_unit_test(a_cancel_ends_the_wait),
+        cmocka_unit_test(a_childs_own_signals_are_its_own),
+    };
+    return RUN_ON_ALL_RUNGS(tests);
+}
