@@ -173,7 +173,7 @@ static long await_shell(pid_t pid)
     long res = wait4_for(pid, &status, 0);
     if (stops(res)) {
         kill(pid, SIGKILL);
-        while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+        while (coir__sys(SYS_wait4, pid, NULL, 0, NULL) == -EINTR)
             ;
     }
     return res < 0 ? res : status;

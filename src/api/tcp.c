@@ -2,6 +2,8 @@
  * SPDX-License-Identifier: MIT */
 #include "edge.h"
 
+#include "io/io.h"
+
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -71,8 +73,7 @@ static int find_addresses(const char *host, in_port_t port, union address *out)
 
 static int stream_socket(const union address *a)
 {
-    int fd = socket(a->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    return fd < 0 ? -errno : fd;
+    return (int)coir__sys(SYS_socket, a->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 }
 
 static int listen_on(const union address *a, int backlog)
@@ -117,11 +118,12 @@ static int connect_to(const union address *a)
     if (fd < 0)
         return fd;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (coir_connect(fd, &a->any, address_bytes(a)) == 0)
+    struct coir__op op = coir__op_rw(COIR__OP_CONNECT, fd, &a->any, address_bytes(a), 0);
+    long err = coir__op_run(&op);
+    if (err == 0)
         return fd;
-    int err = -errno;
-    coir_close(fd);
-    return err;
+    coir__close(fd);
+    return (int)err;
 }
 
 int coir_tcp_dial(const char *host, const char *port)
