@@ -18,17 +18,17 @@ COIR_API pid_t coir_waitpid(pid_t pid, int *status, int options);
 COIR_API int coir_waitid(idtype_t type, id_t id, siginfo_t *info, int options);
 
 /* system(3): have /bin/sh run command, and wait until it has ended. Meanwhile the program ignores
- * SIGINT and SIGQUIT; SIGCHLD is not blocked. Cancelled, or at its deadline, the shell is killed
- * (what it has started is not).
+ * SIGINT and SIGQUIT; SIGCHLD is not blocked, and a fiber's shell has no signal blocked.
+ * Cancelled, or at its deadline, the shell is killed (what it has started is not).
  * Returns  its status, as waitpid tells it; with NULL, whether there is a shell. -1 with an errno
  *          when it could not be started or waited for, ECANCELED, ETIMEDOUT. Parks. */
 COIR_API int coir_system(const char *command);
 
-/* From now on the signals of set go to who waits for them, and not to the handlers that there were:
- * the program need not block them. What comes while nobody waits is kept, and each is told once.
- * SIGKILL, SIGSTOP and those of a program's own faults (SIGSEGV, SIGBUS, SIGFPE, SIGILL) cannot be
- * watched. Each takes a descriptor, for good. A child that is forked does not tell this process of
- * its own signals.
+/* From now on the signals of set go to who waits for them, and not to the handlers that there
+ * were: the program need not block them, and they are unblocked on the calling thread. What comes
+ * while nobody waits is kept, and each is told once. SIGKILL, SIGSTOP and those of a program's
+ * own faults (SIGSEGV, SIGBUS, SIGFPE, SIGILL) cannot be watched. Each takes a descriptor, for
+ * good. A child that is forked does not tell this process of its own signals.
  * Returns  0; -1 with EINVAL, EMFILE. Any thread; never parks. */
 COIR_API int coir_signal_watch(const sigset_t *set);
 

@@ -139,8 +139,8 @@ static void end_ignoring(void)
     pthread_mutex_unlock(&ignoring.lock);
 }
 
-/* The signals that the program did not ignore by itself have their defaults in the shell, and those
- * that only a worker blocks are not blocked there. Returns 0, or an errno. */
+/* The signals that the program did not ignore by itself have their defaults in the shell. A plain
+ * thread's mask is passed on; a worker's is ours. Returns 0, or an errno. */
 static int start_shell(pid_t *pid, const char *command)
 {
     extern char **environ;
@@ -149,7 +149,7 @@ static int start_shell(pid_t *pid, const char *command)
     sigset_t mask, defaults;
     pthread_sigmask(SIG_BLOCK, NULL, &mask);
     if (coir__fiber_self())
-        sigdelset(&mask, SIGPIPE);
+        sigemptyset(&mask);
     sigemptyset(&defaults);
     if (ignoring.on_int.sa_handler != SIG_IGN)
         sigaddset(&defaults, SIGINT);

@@ -96,6 +96,7 @@ int coir_signal_watch(const sigset_t *set)
             if (sigismember(set, sig) == 1)
                 err = watch(sig);
         pthread_mutex_unlock(&watched.lock);
+        pthread_sigmask(SIG_UNBLOCK, set, NULL); /* so that one thread takes them */
     }
     return (int)coir__edge(err);
 }

@@ -166,16 +166,26 @@ static void crowds_are_told(void *arg)
         side_wait(&sides[i]);
 }
 
+/* Whatever its worker has blocked. */
+static void kill_shells(void *arg)
+{
+    (void)arg;
+    EXPECT_EQ(WTERMSIG(coir_system("kill -TERM $$; exit 1")), SIGTERM);
+    EXPECT_EQ(WTERMSIG(coir_system("kill -PIPE $$; exit 1")), SIGPIPE);
+}
+
 static void shells_run(void *arg)
 {
     struct sigaction before, after;
+    struct side sides[3];
     (void)arg;
+    for (int i = 0; i < 3; i++)
+        side_start(&sides[i], kill_shells, NULL);
+    for (int i = 0; i < 3; i++)
+        side_wait(&sides[i]);
     sigaction(SIGINT, NULL, &before);
     EXPECT(coir_system(NULL) != 0);
     EXPECT_EQ(WEXITSTATUS(coir_system("exit 3")), 3);
-    EXPECT_EQ(WTERMSIG(coir_system("kill -TERM $$")), SIGTERM);
-    /* SIGPIPE is blocked on workers, and not there. */
-    EXPECT_EQ(WTERMSIG(coir_system("kill -PIPE $$; exit 1")), SIGPIPE);
     EXPECT_EQ(WEXITSTATUS(coir_system("no-such-command 2>/dev/null")), 127);
     EXPECT_EQ(WEXITSTATUS(coir_system("kill -INT $PPID; kill -QUIT $PPID; exit 9")), 9);
     COIR_TIMEOUT(COIR_MS(5)) {

@@ -177,6 +177,7 @@ static void children_are_not_meant(void *arg)
 static void watch_first(void *arg)
 {
     const struct body *body = arg;
+    pthread_sigmask(SIG_BLOCK, &both, NULL);
     EXPECT_EQ(coir_signal_watch(&both), 0);
     body->fn(body->arg);
 }
