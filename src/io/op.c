@@ -355,22 +355,30 @@ static void count_at_once(struct coir__worker *w)
         coir__yield();
 }
 
-/* As its completion would say it. */
-static bool try_on(struct coir__worker *w, struct coir__op *op, long *res)
+/* What a completion would have done. Not inlined: it may let others run, and whoever calls it keeps
+ * no worker over that. */
+static __attribute__((noinline)) void done_at_once(const struct coir__op *op)
 {
-    if (!engine_of(w)->try)
-        return false;
-    coir__san_to_kernel(&kernel_sync);
-    bool done = engine_of(w)->try(w, op, res);
-    coir__san_from_kernel(&kernel_sync);
-    if (!done)
-        return false;
+    struct coir__worker *w = coir__worker_self();
     coir__count(&w->counters.ops, 1);
     coir__count(&w->counters.ops_completed, 1);
     if (op->counted)
         coir__fd_end(op->fd);
     count_at_once(w);
-    return true;
+}
+
+/* As its completion would say it. */
+static bool try_it(struct coir__op *op, long *res)
+{
+    struct coir__worker *w = coir__worker_self();
+    if (!engine_of(w)->try)
+        return false;
+    coir__san_to_kernel(&kernel_sync);
+    bool done = engine_of(w)->try(w, op, res);
+    coir__san_from_kernel(&kernel_sync);
+    if (done)
+        done_at_once(op);
+    return done;
 }
 
 /* What was told to try again has been stopped meanwhile. */
@@ -384,13 +392,12 @@ static long give_up(const struct coir__op *op, long err)
 /* op, which is counted and would wait. */
 static long wait_for(struct coir__op *op, struct coir__fiber *f)
 {
-    struct coir__worker *w = coir__worker_self();
     prepare_to_wait(op, f);
     op->starting = true;
-    coir__op_start(w, op, true);
+    coir__op_start(coir__worker_self(), op, true);
     op->starting = false;
     if (op->state == COIR__OP_IDLE)
-        count_at_once(w);
+        count_at_once(coir__worker_self());
     else
         coir__waiter_wait(&op->waiter, COIR__WHY_IO, f->deadline_ns, NULL, NULL);
     return outcome(op);
@@ -407,7 +414,7 @@ static inline __attribute__((always_inline)) long run(struct coir__op *op)
         res = coir__op_begin(op);
         if (res < 0)
             break;
-        if (!try_on(coir__worker_self(), op, &res)) {
+        if (!try_it(op, &res)) {
             long err = again ? coir__fiber_check(f) : 0;
             res = err < 0 ? give_up(op, err) : wait_for(op, f);
         }
