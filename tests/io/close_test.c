@@ -308,13 +308,6 @@ static void numbers_stay_taken(void *arg)
     }
 }
 
-#define BODY_TEST(name, body)                                                                      \
-    static void name(void **state)                                                                 \
-    {                                                                                              \
-        (void)state;                                                                               \
-        run_everywhere(body, NULL);                                                                \
-    }
-
 BODY_TEST(close_wakes_everybody, everybody_is_woken)
 BODY_TEST(close_wakes_readers_writers_and_pollers, all_kinds_are_woken)
 BODY_TEST(bytes_beat_a_close, part_of_a_write_counts)

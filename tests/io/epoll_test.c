@@ -252,19 +252,19 @@ static void other_kinds(void *arg)
     EXPECT_EQ(unlink("file"), 0);
 }
 
-#define BODY_TEST(name, body)                                                                      \
+#define FIBER_TEST(name, body)                                                                     \
     static void name(void **state)                                                                 \
     {                                                                                              \
         (void)state;                                                                               \
         run_on_each(body, NULL);                                                                   \
     }
 
-BODY_TEST(terminals_wait_on_threads_and_are_interrupted, terminals)
-BODY_TEST(what_a_thread_waits_for_is_cancelled_and_closed, interrupted_threads)
-BODY_TEST(an_event_of_a_file_that_is_gone_does_no_harm, numbers_are_reused)
-BODY_TEST(flags_are_as_they_were_after_accept_and_connect, lent_flags)
-BODY_TEST(many_readers_of_one_descriptor_get_each_byte_once, both_ways)
-BODY_TEST(other_kinds_of_descriptors_work, other_kinds)
+FIBER_TEST(terminals_wait_on_threads_and_are_interrupted, terminals)
+FIBER_TEST(what_a_thread_waits_for_is_cancelled_and_closed, interrupted_threads)
+FIBER_TEST(an_event_of_a_file_that_is_gone_does_no_harm, numbers_are_reused)
+FIBER_TEST(flags_are_as_they_were_after_accept_and_connect, lent_flags)
+FIBER_TEST(many_readers_of_one_descriptor_get_each_byte_once, both_ways)
+FIBER_TEST(other_kinds_of_descriptors_work, other_kinds)
 
 /* A ring has few threads, and they are for both. */
 static void blocked_opens_do_not_hold_up_files(void **state)

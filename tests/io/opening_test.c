@@ -343,13 +343,6 @@ static void a_directory_is_not_mistaken(void **state)
     run_on(1, directories_are_counted, NULL);
 }
 
-#define BODY_TEST(name, body)                                                                      \
-    static void name(void **state)                                                                 \
-    {                                                                                              \
-        (void)state;                                                                               \
-        run_everywhere(body, NULL);                                                                \
-    }
-
 BODY_TEST(accept_waits, accepts_wait)
 BODY_TEST(connect_tells_of_refusal, connects_are_refused)
 BODY_TEST(connect_waits_for_a_full_queue, full_queues_are_waited_for)

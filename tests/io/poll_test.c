@@ -326,13 +326,6 @@ static void poll_is_not_misled(void **state)
     run_on(1, reused_number, NULL);
 }
 
-#define BODY_TEST(name, body)                                                                      \
-    static void name(void **state)                                                                 \
-    {                                                                                              \
-        (void)state;                                                                               \
-        run_everywhere(body, NULL);                                                                \
-    }
-
 BODY_TEST(poll_waits_for_one_of_many, many_wait)
 BODY_TEST(poll_times_out, times_out)
 BODY_TEST(poll_tells_closed_descriptors, closed_are_told)

@@ -196,13 +196,6 @@ static void shells_run(void *arg)
     EXPECT(before.sa_handler == after.sa_handler);
 }
 
-#define BODY_TEST(name, body)                                                                      \
-    static void name(void **state)                                                                 \
-    {                                                                                              \
-        (void)state;                                                                               \
-        run_everywhere(body, NULL);                                                                \
-    }
-
 BODY_TEST(a_childs_end_is_told, ends_are_told)
 BODY_TEST(any_childs_end_is_told, any_child_is_told)
 BODY_TEST(stops_and_continues_are_told, stops_are_told)

@@ -421,13 +421,6 @@ static void never_ready(void *arg)
     end_scene(&s);
 }
 
-#define BODY_TEST(name, body)                                                                      \
-    static void name(void **state)                                                                 \
-    {                                                                                              \
-        (void)state;                                                                               \
-        run_everywhere(body, NULL);                                                                \
-    }
-
 BODY_TEST(a_descriptor_or_a_channel_whichever_is_first, which_is_first)
 BODY_TEST(a_timeout_leaves_nothing_in_flight, times_out)
 BODY_TEST(a_bad_or_closed_descriptor_is_told, bad_and_closed)

@@ -110,4 +110,12 @@ static inline void run_everywhere(void (*fn)(void *), void *arg)
     run_in_child(body_on_thread, &body);
 }
 
+/* A test whose body runs everywhere. */
+#define BODY_TEST(name, body)                                                                      \
+    static void name(void **state)                                                                 \
+    {                                                                                              \
+        (void)state;                                                                               \
+        run_everywhere(body, NULL);                                                                \
+    }
+
 #endif

@@ -182,7 +182,7 @@ static void watch_first(void *arg)
     body->fn(body->arg);
 }
 
-#define BODY_TEST(name, function)                                                                  \
+#define WATCHING_TEST(name, function)                                                              \
     static void name(void **state)                                                                 \
     {                                                                                              \
         struct body watching = { function, NULL };                                                 \
@@ -190,12 +190,12 @@ static void watch_first(void *arg)
         run_everywhere(watch_first, &watching);                                                    \
     }
 
-BODY_TEST(a_signal_ends_the_wait, waits_are_over)
-BODY_TEST(what_nobody_waited_for_is_kept, what_came_before_is_kept)
-BODY_TEST(each_is_told_once, each_goes_to_one)
-BODY_TEST(select_has_a_case_for_it, selects_see_them)
-BODY_TEST(sets_that_are_wrong, mistakes)
-BODY_TEST(a_childs_own_signals_are_its_own, children_are_not_meant)
+WATCHING_TEST(a_signal_ends_the_wait, waits_are_over)
+WATCHING_TEST(what_nobody_waited_for_is_kept, what_came_before_is_kept)
+WATCHING_TEST(each_is_told_once, each_goes_to_one)
+WATCHING_TEST(select_has_a_case_for_it, selects_see_them)
+WATCHING_TEST(sets_that_are_wrong, mistakes)
+WATCHING_TEST(a_childs_own_signals_are_its_own, children_are_not_meant)
 
 int main(void)
 {

@@ -273,13 +273,6 @@ static void many_clients_are_served(void **state)
     run_on_each(serve_many, NULL);
 }
 
-#define BODY_TEST(name, body)                                                                      \
-    static void name(void **state)                                                                 \
-    {                                                                                              \
-        (void)state;                                                                               \
-        run_everywhere(body, NULL);                                                                \
-    }
-
 BODY_TEST(listen_and_dial_find_each_other, hosts_are_found)
 BODY_TEST(bad_ports_and_hosts_are_refused, nonsense_is_refused)
 BODY_TEST(a_port_in_use_is_told, ports_may_be_taken)

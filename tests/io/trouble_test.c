@@ -291,13 +291,6 @@ static void sigpipe_never_comes(void **state)
     run_in_child(threads_with_default_sigpipe, NULL);
 }
 
-#define BODY_TEST(name, body)                                                                      \
-    static void name(void **state)                                                                 \
-    {                                                                                              \
-        (void)state;                                                                               \
-        run_everywhere(body, NULL);                                                                \
-    }
-
 BODY_TEST(what_is_no_descriptor_is_ebadf, nonsense)
 BODY_TEST(what_is_no_memory_is_efault, bad_buffers)
 BODY_TEST(a_reset_wakes, resets_wake)

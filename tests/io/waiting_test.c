@@ -390,13 +390,6 @@ static void signals_do_not_surface(void *arg)
     sigaction(SIGUSR1, &before, NULL);
 }
 
-#define BODY_TEST(name, body)                                                                      \
-    static void name(void **state)                                                                 \
-    {                                                                                              \
-        (void)state;                                                                               \
-        run_everywhere(body, NULL);                                                                \
-    }
-
 BODY_TEST(reads_wait_for_data, reads_wait)
 BODY_TEST(writes_wait_for_room_and_write_all, whole_writes)
 BODY_TEST(slow_peers_are_waited_for, one_byte_peers)

@@ -97,13 +97,6 @@ static void many(void *arg)
     EXPECT_EQ(done, CROWD);
 }
 
-#define BODY_TEST(name, body)                                                                      \
-    static void name(void **state)                                                                 \
-    {                                                                                              \
-        (void)state;                                                                               \
-        run_everywhere(body, NULL);                                                                \
-    }
-
 BODY_TEST(files_are_made_measured_cut_renamed_and_removed, a_file_from_end_to_end)
 BODY_TEST(errors_are_those_of_the_system_call, mistakes)
 BODY_TEST(after_the_deadline_nothing_happens, too_late)
