@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: MIT */
 #include "edge.h"
 
+#include "io/fdtab.h"
 #include "io/io.h"
 #include "sched/sanitize.h"
 
@@ -205,6 +206,8 @@ int coir_accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
                            .counted = true };
     socklen_t room = addr && len ? *len : 0;
     long res = coir__op_run(&op);
+    if (res >= 0)
+        coir__fd_renew((int)res);
     if (res >= 0 && addr && len) {
         coir__san_written(len, sizeof *len);
         coir__san_written(addr, *len < room ? *len : room);

@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: MIT */
 #include "edge.h"
 
+#include "io/fdtab.h"
 #include "io/io.h"
 
 #include <arpa/inet.h>
@@ -73,7 +74,10 @@ static int find_addresses(const char *host, in_port_t port, union address *out)
 
 static int stream_socket(const union address *a)
 {
-    return (int)coir__sys(SYS_socket, a->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    long fd = coir__sys(SYS_socket, a->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0)
+        coir__fd_renew((int)fd);
+    return (int)fd;
 }
 
 static int listen_on(const union address *a, int backlog)

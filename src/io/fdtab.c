@@ -10,7 +10,8 @@
  * Order     the count is raised before the SQE is made, and CLOSING is read by the same
  *           instruction: no op can meet a reused number.
  * READS, WRITES  the file is known to have such a call: coir__fd_can.
- * Generation  grows with each close: an op that has to be tried again after its count has gone
+ * Generation  grows with each close, and when the number is given anew after a close that was not
+ *           ours: an op that has to be tried again after its count has gone
  *           back to 0 finds out that its number means another file by now.
  * The table has two levels; a leaf, once mapped, stays. */
 #include "fdtab.h"
@@ -151,6 +152,15 @@ int coir__fd_can(int fd, bool write)
         return (int)res;
     atomic_fetch_or_explicit(w, bit, memory_order_relaxed);
     return 0;
+}
+
+void coir__fd_renew(int fd)
+{
+    word *w = find(fd);
+    if (!w)
+        return;
+    atomic_fetch_and_explicit(w, ~(READS | WRITES), memory_order_relaxed);
+    atomic_fetch_add_explicit(w, ONE_GENERATION, memory_order_acq_rel);
 }
 
 bool coir__fd_closing(int fd)

@@ -15,6 +15,9 @@ COIR_HIDDEN void coir__fd_end(int fd);
 /* Can a file of this kind be read, or written, at all? fd is counted. 0, or -errno. A ring waits
  * until it is ready before it finds out: for ever, perhaps (an epoll descriptor, a pidfd). */
 COIR_HIDDEN int coir__fd_can(int fd, bool write);
+/* fd has just been made: what was known of its number was about another file, which was not closed
+ * here. */
+COIR_HIDDEN void coir__fd_renew(int fd);
 /* Is somebody closing it? */
 COIR_HIDDEN bool coir__fd_closing(int fd);
 /* Which of the files that have this number is it now? Never 0. */

@@ -6,6 +6,8 @@
  * brings what a short read, or an empty one, does not tell of. */
 #include "sides.h"
 
+#include "io/fdtab.h"
+
 static void send_all(int fd, const char *text)
 {
     EXPECT_EQ(send(fd, text, strlen(text), MSG_NOSIGNAL), (long)strlen(text));
@@ -161,6 +163,34 @@ static void another_socket_of_that_number_is_served(void *arg)
         }
 }
 
+enum { NUMBERS = 64 };
+
+/* Then an accept knows better: nothing is remembered of the number. */
+static void accepted_sockets_are_new(void *arg)
+{
+    struct sockaddr_in addr = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
+    socklen_t len = sizeof addr;
+    int ends[2], listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int peer = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    (void)arg;
+    EXPECT_EQ(bind(listener, (struct sockaddr *)&addr, len), 0);
+    EXPECT_EQ(listen(listener, 1), 0);
+    EXPECT_EQ(getsockname(listener, (struct sockaddr *)&addr, &len), 0);
+    EXPECT_EQ(connect(peer, (struct sockaddr *)&addr, len), 0);
+    pair_that_has_waited(TCP_STREAM, ends);
+    uint32_t before[NUMBERS];
+    for (int i = 0; i < NUMBERS; i++)
+        before[i] = coir__fd_generation(i);
+    close_ends(ends);
+    int fd = coir_accept(listener, NULL, NULL);
+    EXPECT(fd >= 0 && fd < NUMBERS && coir__fd_generation(fd) != before[fd]);
+    send_all(peer, "1");
+    get(fd, 64, "1");
+    close(fd);
+    close(peer);
+    close(listener);
+}
+
 enum { CROWD = 5 };
 
 static void crowds_are_served(void *arg)
@@ -199,19 +229,13 @@ static void what_came_meanwhile_is_there(void *arg)
     close_ends(ends);
 }
 
-#define BODY_TEST(name, body)                                                                      \
-    static void name(void **state)                                                                 \
-    {                                                                                              \
-        (void)state;                                                                               \
-        run_everywhere(body, NULL);                                                                \
-    }
-
 BODY_TEST(an_end_behind_the_data_is_seen, ends_are_seen)
 BODY_TEST(a_reset_behind_the_data_is_seen, resets_are_seen)
 BODY_TEST(what_was_left_is_seen, rests_are_seen)
 BODY_TEST(urgent_data_do_not_hide_what_follows, urgent_data_hides_nothing)
 BODY_TEST(sent_descriptors_do_not_hide_what_follows, sent_descriptors_hide_nothing)
 BODY_TEST(a_number_may_mean_another_socket, another_socket_of_that_number_is_served)
+BODY_TEST(an_accepted_socket_is_another_one, accepted_sockets_are_new)
 BODY_TEST(all_who_wait_are_served, crowds_are_served)
 BODY_TEST(who_comes_back_is_served, what_came_meanwhile_is_there)
 
@@ -224,6 +248,7 @@ int main(void)
         cmocka_unit_test(urgent_data_do_not_hide_what_follows),
         cmocka_unit_test(sent_descriptors_do_not_hide_what_follows),
         cmocka_unit_test(a_number_may_mean_another_socket),
+        cmocka_unit_test(an_accepted_socket_is_another_one),
         cmocka_unit_test(all_who_wait_are_served),
         cmocka_unit_test(who_comes_back_is_served),
     };
