@@ -18,23 +18,6 @@
 
 enum { NR_PIDFD_OPEN = 434 };
 
-static struct coir__system_call wait4_call(pid_t pid, int *status, int options)
-{
-    return (struct coir__system_call){ SYS_wait4, { pid, (long)(uintptr_t)status, options } };
-}
-
-static struct coir__system_call waitid_call(idtype_t type, id_t id, siginfo_t *info, int options)
-{
-    return (struct coir__system_call){ SYS_waitid,
-                                       { type, (long)id, (long)(uintptr_t)info, options } };
-}
-
-/* Right here. */
-static long now(const struct coir__system_call *c)
-{
-    return coir__sys(c->nr, c->args[0], c->args[1], c->args[2], c->args[3]);
-}
-
 /* 0; or -errno. */
 static long wait_for_end(int pidfd)
 {
@@ -53,62 +36,75 @@ static long wait_for_pid(pid_t pid)
     return err;
 }
 
+/* One wait, as its system call has it. */
+struct wait {
+    struct coir__system_call call;
+    int options_at;    /* the argument that has the options */
+    const pid_t *told; /* which child the call has told of, 0: none; NULL: its result says so */
+    pid_t pid;         /* whose end is waited for, and nothing else: by its number, */
+    int pidfd;         /* or by its descriptor; 0, -1: neither */
+};
+
+/* Right here. True: that is all there is to do. */
+static bool look(const struct wait *w, long *res)
+{
+    const long *a = w->call.args;
+    long args[] = { a[0], a[1], a[2], a[3] };
+    args[w->options_at] |= WNOHANG;
+    *res = coir__sys(w->call.nr, args[0], args[1], args[2], args[3], NULL);
+    return *res < 0 || (w->told ? *w->told : *res) || a[w->options_at] & WNOHANG;
+}
+
 /* Only the caller's cancel or deadline is a reason not to go on and wait in another way. */
 static bool stops(long err)
 {
     return err == -ECANCELED || err == -ETIMEDOUT;
 }
 
-static long wait4_for(pid_t pid, int *status, int options)
+static long run(const struct wait *w)
 {
-    struct coir__system_call at_once = wait4_call(pid, status, options | WNOHANG);
-    struct coir__system_call waits = wait4_call(pid, status, options);
-    long res = now(&at_once);
-    if (res != 0 || options & WNOHANG)
+    long res = coir__check();
+    if (res < 0 || look(w, &res))
         return res;
-    if (pid > 0 && !(options & (WUNTRACED | WCONTINUED))) {
-        long err = wait_for_pid(pid);
+    if (w->pid > 0 || w->pidfd >= 0) {
+        long err = w->pid > 0 ? wait_for_pid(w->pid) : wait_for_end(w->pidfd);
         if (stops(err))
             return err;
-        res = now(&at_once);
-        if (res != 0)
+        if (look(w, &res))
             return res;
     }
-    return coir__io_call(-1, &waits, COIR__CALL_WAITS);
+    return coir__io_call(-1, &w->call, COIR__CALL_WAITS);
+}
+
+static long wait4_for(pid_t pid, int *status, int options)
+{
+    const struct wait w = {
+        .call = { SYS_wait4, { pid, (long)(uintptr_t)status, options } },
+        .options_at = 2,
+        .pid = options & (WUNTRACED | WCONTINUED) ? 0 : pid,
+        .pidfd = -1,
+    };
+    return run(&w);
 }
 
 pid_t coir_waitpid(pid_t pid, int *status, int options)
 {
-    long err = coir__check();
-    return (pid_t)coir__edge(err < 0 ? err : wait4_for(pid, status, options));
-}
-
-static long waitid_for(idtype_t type, id_t id, siginfo_t *info, int options)
-{
-    struct coir__system_call at_once = waitid_call(type, id, info, options | WNOHANG);
-    struct coir__system_call waits = waitid_call(type, id, info, options);
-    siginfo_t mine = { .si_pid = 0 };
-    if (!info) /* else nobody knows whether there was one */
-        at_once.args[2] = (long)(uintptr_t)&mine;
-    siginfo_t *told = info ? info : &mine;
-    long res = now(&at_once);
-    if (res < 0 || told->si_pid != 0 || options & WNOHANG)
-        return res;
-    if ((type == P_PID || type == P_PIDFD) && !(options & (WSTOPPED | WCONTINUED))) {
-        long err = type == P_PID ? wait_for_pid((pid_t)id) : wait_for_end((int)id);
-        if (stops(err))
-            return err;
-        res = now(&at_once);
-        if (res < 0 || told->si_pid != 0)
-            return res;
-    }
-    return coir__io_call(-1, &waits, COIR__CALL_WAITS);
+    return (pid_t)coir__edge(wait4_for(pid, status, options));
 }
 
 int coir_waitid(idtype_t type, id_t id, siginfo_t *info, int options)
 {
-    long err = coir__check();
-    return (int)coir__edge(err < 0 ? err : waitid_for(type, id, info, options));
+    siginfo_t mine = { .si_pid = 0 }; /* else nobody knows whether there was one */
+    siginfo_t *told = info ? info : &mine;
+    bool ends = !(options & (WSTOPPED | WCONTINUED));
+    const struct wait w = {
+        .call = { SYS_waitid, { type, (long)id, (long)(uintptr_t)told, options } },
+        .options_at = 3,
+        .told = &told->si_pid,
+        .pid = type == P_PID && ends ? (pid_t)id : 0,
+        .pidfd = type == P_PIDFD && ends ? (int)id : -1,
+    };
+    return (int)coir__edge(run(&w));
 }
 
 /* While some coir_system is under way the program ignores SIGINT and SIGQUIT, as POSIX has it. */
