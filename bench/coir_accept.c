@@ -33,20 +33,8 @@ static void *serve(void *arg)
 
 static void accept_main(void *arg)
 {
-    coir_fiber **h = handles(run.n);
     (void)arg;
-    for (long i = 0; i < run.n; i++) {
-        int fd = coir_accept(server.listener, NULL, NULL);
-        if (fd < 0)
-            die("coir_accept");
-        if (i == 0)
-            run.t0 = clock_ns();
-        h[i] = spawn(serve, (void *)(intptr_t)fd);
-    }
-    for (long i = 0; i < run.n; i++)
-        join(h[i]);
-    run.t1 = clock_ns();
-    free(h);
+    serve_connections(server.listener, serve);
 }
 
 static double cpu_ns(const struct rusage *r)

@@ -27,17 +27,8 @@ static void *answer(void *arg)
 
 static void echo_main(void *arg)
 {
-    coir_fiber **h = handles(run.n);
     (void)arg;
-    for (long i = 0; i < run.n; i++) {
-        int fd = coir_accept(listener, NULL, NULL);
-        if (fd < 0)
-            die("coir_accept");
-        h[i] = spawn(answer, (void *)(intptr_t)fd);
-    }
-    for (long i = 0; i < run.n; i++)
-        join(h[i]);
-    free(h);
+    serve_connections(listener, answer);
 }
 
 static void echo_on(const char *engine)

@@ -59,4 +59,23 @@ static inline void *join(coir_fiber *f)
     return result;
 }
 
+/* Accept run.n connections, each for a fiber, and wait until all are served. Between the first one
+ * and the end lies the run's time. */
+static inline void serve_connections(int listener, void *(*serve)(void *fd))
+{
+    coir_fiber **h = handles(run.n);
+    for (long i = 0; i < run.n; i++) {
+        int fd = coir_accept(listener, NULL, NULL);
+        if (fd < 0)
+            die("coir_accept");
+        if (i == 0)
+            run.t0 = clock_ns();
+        h[i] = spawn(serve, (void *)(intptr_t)fd);
+    }
+    for (long i = 0; i < run.n; i++)
+        join(h[i]);
+    run.t1 = clock_ns();
+    free(h);
+}
+
 #endif
