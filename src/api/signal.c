@@ -35,12 +35,10 @@ static int fd_of(int sig)
 /* A child that was forked and has not called exec shares the eventfds, and is not meant. */
 static void on_signal(int sig)
 {
-    int err = errno, fd = fd_of(sig);
+    int fd = fd_of(sig);
     uint64_t one = 1;
-    if (fd && getpid() == atomic_load_explicit(&watched.pid, memory_order_relaxed) &&
-        write(fd, &one, sizeof one) < 0)
-        errno = 0; /* it has come 2^64 times */
-    errno = err;
+    if (fd && getpid() == atomic_load_explicit(&watched.pid, memory_order_relaxed))
+        coir__sys(SYS_write, fd, &one, sizeof one); /* which leaves errno alone */
 }
 
 static bool may_be_watched(int sig)

@@ -1,12 +1,11 @@
 /* io/epoll.c - the epoll engine: an op is tried by a call that does not wait; when it is not ready
  * epoll tells when to try again (ready.h); what can only be done by waiting is done by a thread
- * (io/pool.h).
+ * (call.h).
  * SPDX-License-Identifier: MIT */
 #include "call.h"
-#include "ready.h"
-
 #include "fdtab.h"
 #include "nowait.h"
+#include "ready.h"
 #include "sched/memory.h"
 #include "sched/runtime.h"
 
@@ -92,14 +91,14 @@ static bool ep_try(struct coir__worker *w, struct coir__op *op, long *res)
            (*res != -EAGAIN || op->dont_wait || op->code == COIR__OP_CONNECT);
 }
 
-static void ep_submit(struct coir__worker *w, struct coir__op *op, bool tried)
+static void ep_submit(struct coir__worker *w, struct coir__op *op)
 {
     struct epoll *e = ep_of(w);
     long res;
     op->phase = COIR__OP_HELD;
     op->trusted = 0;
     op->round = 0;
-    if (!tried && ep_try(w, op, &res))
+    if (!op->starting && ep_try(w, op, &res))
         coir__op_complete(w, op, (int32_t)res);
     else if (op->res == COIR__CANNOT)
         do_otherwise(w, e, op);

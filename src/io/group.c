@@ -59,7 +59,7 @@ static void start_group(struct coir__worker *w, struct coir__op_group *g)
         struct coir__op *op = &g->ops[i];
         if (!takes_part(op))
             continue;
-        coir__op_start(w, op, false);
+        coir__op_start(w, op);
         if (op->counted && coir__fd_closing(op->fd))
             coir__op_stop(op, EBADF);
         else if (g->stopping)

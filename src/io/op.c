@@ -28,13 +28,13 @@ static struct coir__op **bucket(struct coir__worker *w, int fd)
     return coir__io_bucket(w->io, fd);
 }
 
-void coir__op_start(struct coir__worker *w, struct coir__op *op, bool tried)
+void coir__op_start(struct coir__worker *w, struct coir__op *op)
 {
     op->state = COIR__OP_IN_FLIGHT;
     coir__io_add(w->io, op);
     coir__count(&w->counters.ops, 1);
     coir__san_to_kernel(&kernel_sync);
-    engine_of(w)->submit(w, op, tried);
+    engine_of(w)->submit(w, op);
 }
 
 /* -EINTR has other names inside the kernel, and opening a FIFO lets them out. */
@@ -276,7 +276,7 @@ void coir__lend_await(struct coir__lent *lent, int64_t until_ns)
 static void start_lent(struct coir__worker *w, struct coir__waiter *waiter)
 {
     struct coir__op *op = (struct coir__op *)waiter;
-    coir__op_start(w, op, false);
+    coir__op_start(w, op);
     if (on_closing(op))
         coir__op_stop(op, EBADF);
 }
@@ -386,7 +386,7 @@ static long give_up(const struct coir__op *op, long err)
 {
     if (op->counted)
         coir__fd_end(op->fd);
-    return op->code == COIR__OP_RECV && op->done ? (long)op->done : err;
+    return coir__op_partly(op, err);
 }
 
 /* op, which is counted and would wait. */
@@ -394,7 +394,7 @@ static long wait_for(struct coir__op *op, struct coir__fiber *f)
 {
     prepare_to_wait(op, f);
     op->starting = true;
-    coir__op_start(coir__worker_self(), op, true);
+    coir__op_start(coir__worker_self(), op);
     op->starting = false;
     if (op->state == COIR__OP_IDLE)
         count_at_once(coir__worker_self());

@@ -64,7 +64,7 @@ struct coir__op {
     bool dont_wait;             /* -EAGAIN is a result, not a reason to wait */
     bool interrupted;           /* -EINTR once: a CONNECT may go on without us */
     bool connecting;            /* CONNECT: it has begun, and goes on without us */
-    bool starting;              /* whoever waits for it is still awake, and will see it complete */
+    bool starting;              /* its fiber has tried it, is still awake, and sees it complete */
     bool counted;               /* fd is in the descriptor table: unless OPENAT has no directory */
     bool submitted : 1;         /* uring's: the kernel has, or is about to get, its SQE; */
     bool cancelling : 1;        /* the SQE that cancels it; */
@@ -159,8 +159,8 @@ struct coir__io_engine {
     /* By op's fiber: do op, which is counted, if that is possible without waiting. True: *res is
      * the result. NULL: the engine starts them all. */
     bool (*try)(struct coir__worker *w, struct coir__op *op, long *res);
-    /* Start op; ends in exactly one coir__op_complete, later or at once. tried: and would wait. */
-    void (*submit)(struct coir__worker *w, struct coir__op *op, bool tried);
+    /* Start op; ends in exactly one coir__op_complete, later or at once. */
+    void (*submit)(struct coir__worker *w, struct coir__op *op);
     /* Ask for an early end of an op in flight on w: it then completes with -ECANCELED, or with what
      * it had done. */
     void (*cancel)(struct coir__worker *w, struct coir__op *op);
@@ -182,6 +182,12 @@ COIR_HIDDEN int64_t coir__op_deadline(void);
 
 /* Let time pass, until until_ns or until the caller is stopped. */
 COIR_HIDDEN void coir__op_pause(int64_t until_ns);
+
+/* What an op that ends early with err has brought all the same. */
+static inline long coir__op_partly(const struct coir__op *op, long err)
+{
+    return op->code == COIR__OP_RECV && op->done ? (long)op->done : err;
+}
 
 /* A poll that fails with this will never say anything: what has no events of its own, such as a
  * regular file, is ready at once for those that it has. */
@@ -223,7 +229,7 @@ COIR_HIDDEN void coir__lend_await(struct coir__lent *lent, int64_t until_ns);
 COIR_HIDDEN void coir__op_complete(struct coir__worker *w, struct coir__op *op, int32_t res);
 
 /* Give op, already counted, to w's engine. On w. */
-COIR_HIDDEN void coir__op_start(struct coir__worker *w, struct coir__op *op, bool tried);
+COIR_HIDDEN void coir__op_start(struct coir__worker *w, struct coir__op *op);
 
 /* Ask an op in flight on this worker to end, err being the reason given to its caller. True: it was
  * over at once, and perhaps others of its group with it. */

@@ -1,8 +1,8 @@
 /* io/ready.c - see ready.h.
  * SPDX-License-Identifier: MIT
  *
- * What is known of a descriptor belongs to a generation of its number (fdtab.c): a close makes it
- * void, and an accept. Nobody keeps account of what the kernel has: MOD says whether it is there.
+ * What is known of a descriptor belongs to a generation of its number (fdtab.c). Nobody keeps
+ * account of what the kernel has: MOD says whether it is there.
  *
  * That a short read has taken all there was is true of TCP, unless the other end has said more than
  * data: its end, an error, something urgent. After such an event it is not believed any more. */
@@ -95,19 +95,13 @@ static struct coir__fd_state *state_for(struct coir__ready *r, const struct coir
     return s;
 }
 
-static int option(int fd, int name)
-{
-    int value = 0;
-    socklen_t len = sizeof value;
-    long err = coir__sys(SYS_getsockopt, fd, SOL_SOCKET, name, &value, &len);
-    return err < 0 ? (int)err : value;
-}
-
 static void find_kind(struct coir__fd_state *s, int fd)
 {
-    int protocol = option(fd, SO_PROTOCOL);
-    s->flags |= protocol < 0 ? IS_OTHER : IS_SOCKET;
-    if (protocol == IPPROTO_TCP)
+    int protocol = 0;
+    socklen_t len = sizeof protocol;
+    long err = coir__sys(SYS_getsockopt, fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &len);
+    s->flags |= err < 0 ? IS_OTHER : IS_SOCKET;
+    if (err == 0 && protocol == IPPROTO_TCP)
         s->flags |= IS_TCP;
 }
 
@@ -162,14 +156,20 @@ long coir__ready_try(struct coir__ready *r, struct coir__op *op)
     return res;
 }
 
-/* Arm fd for all that wait for it on this worker, if any do. 0, or -errno: -EPERM, it has no
- * events. */
-static long arm_once(struct coir__ready *r, struct coir__io *io, int fd)
+/* The events of all that wait for fd on this worker; 0: nobody does. */
+static uint32_t wanted(struct coir__io *io, int fd)
 {
     uint32_t events = 0;
     for (struct coir__op *op = *coir__io_bucket(io, fd); op; op = op->next)
         if (op->fd == fd && op->phase == COIR__OP_ARMED)
             events |= coir__ready_events(op);
+    return events;
+}
+
+/* Arm fd for them. 0, or -errno: -EPERM, it has no events. */
+static long arm_once(struct coir__ready *r, struct coir__io *io, int fd)
+{
+    uint32_t events = wanted(io, fd);
     if (!events)
         return 0;
     events |= EPOLLONESHOT;
@@ -235,9 +235,8 @@ long coir__ready_arm(struct coir__ready *r, struct coir__io *io, struct coir__op
 
 void coir__ready_stop(struct coir__worker *w, struct coir__ready *r, struct coir__op *op)
 {
-    bool some = op->code == COIR__OP_RECV && op->done;
     set_phase(r, op, COIR__OP_HELD);
-    coir__op_complete(w, op, some ? (int32_t)op->done : -ECANCELED);
+    coir__op_complete(w, op, (int32_t)coir__op_partly(op, -ECANCELED));
 }
 
 /* Those that wait for fd and have not been tried yet in this round, oldest first. NULL: no more. */
@@ -310,14 +309,6 @@ static struct coir__op *alone(struct coir__io *io, int fd, uint32_t events)
     return found;
 }
 
-static bool waited_for(struct coir__io *io, int fd)
-{
-    for (struct coir__op *op = *coir__io_bucket(io, fd); op; op = op->next)
-        if (op->fd == fd && op->phase == COIR__OP_ARMED)
-            return true;
-    return false;
-}
-
 static void note(struct coir__ready *r, struct coir__io *io, struct coir__fd_state *s, int fd,
                  uint32_t events)
 {
@@ -329,7 +320,7 @@ static void note(struct coir__ready *r, struct coir__io *io, struct coir__fd_sta
         s->flags |= ODD;
         s->flags &= (uint8_t) ~(EMPTY | FULL);
     }
-    if (waited_for(io, fd)) {
+    if (wanted(io, fd)) {
         s->unasked = 0;
     } else if (++s->unasked > UNASKED_MAX) {
         control(r, EPOLL_CTL_DEL, fd, 0);
@@ -377,30 +368,6 @@ static long collect(struct coir__ready *r, struct epoll_event *events, int64_t u
                      0);
 }
 
-/* With many descriptors nothing of theirs is in the CPU's caches: have it fetched in time, for the
- * events that are next and for the fibers that they wake. */
-static void fetch_ahead(struct coir__io *io, const struct epoll_event *events, long k, long n)
-{
-    enum { LINE = 64, LINES = 8 };
-    if (k + 6 < n)
-        __builtin_prefetch(*coir__io_bucket(io, (int)events[k + 6].data.u64), 1);
-    if (k + 3 < n) {
-        struct coir__op *op = *coir__io_bucket(io, (int)events[k + 3].data.u64);
-        if (op && op->waiter.fiber) {
-            __builtin_prefetch(op->waiter.fiber, 1);
-            __builtin_prefetch((const char *)op + LINE, 1);
-            __builtin_prefetch((const char *)op + 2 * LINE, 1);
-            __builtin_prefetch(op->addr, 1);
-        }
-    }
-    if (k + 1 < n) {
-        struct coir__op *op = *coir__io_bucket(io, (int)events[k + 1].data.u64);
-        if (op && op->waiter.fiber)
-            for (int i = 0; i < LINES; i++)
-                __builtin_prefetch((const char *)op->waiter.fiber->sp + i * LINE, 1);
-    }
-}
-
 bool coir__ready_wait(struct coir__worker *w, struct coir__ready *r, int other, int64_t until_ns)
 {
     struct epoll_event events[EVENTS];
@@ -409,7 +376,6 @@ bool coir__ready_wait(struct coir__worker *w, struct coir__ready *r, int other, 
         long n = collect(r, events, until_ns);
         for (long k = 0; k < n; k++) {
             int fd = (int)events[k].data.u64;
-            fetch_ahead(w->io, events, k, n);
             if (fd == other)
                 others = true;
             else

@@ -199,9 +199,8 @@ static void reap(struct coir__worker *w, struct uring *u);
 
 /* Who accepts gets the connections that are there one after the other, and not one in each round of
  * all fibers: so their fibers are spawned while it can still be chosen where they run. */
-static void uring_submit(struct coir__worker *w, struct coir__op *op, bool tried)
+static void uring_submit(struct coir__worker *w, struct coir__op *op)
 {
-    (void)tried;
     struct uring *u = uring_of(w);
     op->phase = COIR__OP_HELD;
     op->submitted = op->cancelling = op->finished = false;

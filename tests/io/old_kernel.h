@@ -21,7 +21,7 @@
 
 struct old_kernel {
     struct coir__io_engine engine; /* the real one, but for submit */
-    void (*submit)(struct coir__worker *w, struct coir__op *op, bool tried);
+    void (*submit)(struct coir__worker *w, struct coir__op *op);
     int interrupt_every; /* -EINTR for each n-th op; 0: never */
     _Atomic unsigned submits;
     _Atomic int eagains;
@@ -113,13 +113,13 @@ static inline long old_answer(const struct coir__op *op)
     }
 }
 
-static inline void old_submit(struct coir__worker *w, struct coir__op *op, bool tried)
+static inline void old_submit(struct coir__worker *w, struct coir__op *op)
 {
     long res = old_answer(op);
     if (res == -EAGAIN)
         atomic_fetch_add(&old_kernel.eagains, 1);
     if (res == LEAVE_IT)
-        old_kernel.submit(w, op, tried);
+        old_kernel.submit(w, op);
     else
         coir__op_complete(w, op, (int32_t)res);
 }
