@@ -294,7 +294,7 @@ static void prepare_to_wait(struct coir__op *op, struct coir__fiber *f)
     op->stop_error = 0;
 }
 
-static bool try(const struct coir__op *op, long *res)
+static bool try(struct coir__op *op, long *res)
 {
     coir__san_to_kernel(&kernel_sync);
     bool done = coir__op_try(op, res);

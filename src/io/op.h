@@ -172,7 +172,7 @@ COIR_HIDDEN long coir__op_run(struct coir__op *op);
 
 /* For op.c. Do op, which is counted, by a system call, if that is possible without waiting. True:
  * *res is the result, as after a completion. */
-COIR_HIDDEN bool coir__op_try(const struct coir__op *op, long *res);
+COIR_HIDDEN bool coir__op_try(struct coir__op *op, long *res);
 
 /* 0, or why the caller may not wait any more: -ECANCELED, -ETIMEDOUT. */
 COIR_HIDDEN long coir__op_check(void);

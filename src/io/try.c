@@ -22,16 +22,16 @@ static long try_read(const struct coir__op *op)
 }
 
 /* To a socket: elsewhere nothing keeps SIGPIPE away from a thread that is no worker. */
-static long try_write(const struct coir__op *op, uint32_t flags)
+static long try_write(const struct coir__op *op)
 {
-    flags |= MSG_DONTWAIT | MSG_NOSIGNAL;
+    const uint32_t flags = MSG_DONTWAIT | MSG_NOSIGNAL;
     if (op->code != COIR__OP_WRITEV)
         return coir__sys(SYS_sendto, op->fd, op->addr, op->len, flags, NULL, 0);
     struct msghdr msg = { .msg_iov = (void *)(uintptr_t)op->addr, .msg_iovlen = op->len };
     return coir__sys(SYS_sendmsg, op->fd, &msg, flags);
 }
 
-static long attempt(const struct coir__op *op)
+static long attempt(struct coir__op *op)
 {
     switch ((enum coir__opcode)op->code) {
     case COIR__OP_READ:
@@ -39,17 +39,13 @@ static long attempt(const struct coir__op *op)
         return try_read(op);
     case COIR__OP_WRITE:
     case COIR__OP_WRITEV:
-        return try_write(op, 0);
-    case COIR__OP_SEND:
-        return try_write(op, op->flags);
-    case COIR__OP_SENDMSG:
-        return coir__sys(SYS_sendmsg, op->fd, op->addr, op->flags | MSG_DONTWAIT | MSG_NOSIGNAL);
-    case COIR__OP_RECVMSG:
-        return coir__sys(SYS_recvmsg, op->fd, op->addr, op->flags | MSG_DONTWAIT);
+        return try_write(op);
     case COIR__OP_RECV:
-        return op->flags & MSG_WAITALL ? -EAGAIN
-                                       : coir__sys(SYS_recvfrom, op->fd, op->addr, op->len,
-                                                   op->flags | MSG_DONTWAIT, NULL, NULL);
+        return op->flags & MSG_WAITALL ? -EAGAIN : coir__nowait(op);
+    case COIR__OP_SEND:
+    case COIR__OP_SENDMSG:
+    case COIR__OP_RECVMSG:
+        return coir__nowait(op);
     case COIR__OP_CALL: /* this is a plain thread */
         return op->flags & COIR__CALL_WAITS ? -EAGAIN : coir__blocking(op);
     default:
@@ -57,7 +53,7 @@ static long attempt(const struct coir__op *op)
     }
 }
 
-bool coir__op_try(const struct coir__op *op, long *res)
+bool coir__op_try(struct coir__op *op, long *res)
 {
     bool message = op->code >= COIR__OP_RECV && op->code <= COIR__OP_SENDMSG;
     *res = attempt(op);
