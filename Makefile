@@ -94,7 +94,8 @@ $(BUILD)/libcoir.a: $(lib_obj)
 $(BUILD)/libcoir.so.$(SOVERSION): $(lib_obj) src/coir.map
 	$(say) link $@
 	$(q)$(CC) -shared -Wl,-soname,libcoir.so.$(SOVERSION) -Wl,--version-script=src/coir.map \
-	    $(if $(SAN),,-Wl,-z,defs) -Wl,-z,noexecstack $(ldflags) -o $@ $(lib_obj) $(lib_libs)
+	    $(if $(SAN),,-Wl,-z,defs) -Wl,-z,noexecstack -Wl,-z,nodelete \
+	    $(ldflags) -o $@ $(lib_obj) $(lib_libs)
 	@ln -sf libcoir.so.$(SOVERSION) $(BUILD)/libcoir.so
 
 $(BUILD)/coir.pc: tools/coir.pc.in Makefile

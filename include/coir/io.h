@@ -81,6 +81,20 @@ COIR_API int coir_close(int fd);
  *          deadline comes first. */
 COIR_API int coir_poll(struct pollfd *fds, nfds_t n, int timeout_ms);
 
+/* select(2): the same for sets of descriptors. mask is NULL, else EINVAL: what a fiber waits for is
+ * not interrupted by signals (coir_signal_watch, coir_sigwait). timeout NULL: for ever. */
+COIR_API int coir_pselect(int n, fd_set *reads, fd_set *writes, fd_set *excepts,
+                          const struct timespec *timeout, const sigset_t *mask);
+
+/* sendfile(2): all count bytes, unless the file ends or something fails, whatever O_NONBLOCK says;
+ * by reads and writes of 64 KiB. */
+COIR_API ssize_t coir_sendfile(int out, int in, off_t *offset, size_t count);
+
+/* splice(2): on a thread of the library's, of which there are at most 64, once in is readable and
+ * out writable. */
+COIR_API ssize_t coir_splice(int in, off_t *in_offset, int out, off_t *out_offset, size_t len,
+                             unsigned flags);
+
 /* Read until len bytes are there or the file ends. Returns len, fewer at the end of the file only,
  * or -1: bytes that arrived before a failure are in buf, but how many is not told. */
 COIR_API ssize_t coir_read_full(int fd, void *buf, size_t len);
@@ -88,18 +102,62 @@ COIR_API ssize_t coir_read_full(int fd, void *buf, size_t len);
 /* Write all of buf. Returns len, or -1: how much went out before the failure is not told. */
 COIR_API ssize_t coir_write_all(int fd, const void *buf, size_t len);
 
-/* A listening TCP socket with SO_REUSEADDR. host: a numeric address, "localhost", or NULL for every
- * address (IPv6 that takes IPv4 too where the machine has IPv6, else IPv4). port: a number, "0" for
- * a free one (getsockname tells it). backlog: as listen(2), 0 for SOMAXCONN.
- * Returns  the descriptor; -1 with EINVAL (port), EHOSTUNREACH (host is neither), or what socket,
- *          bind or listen said.
- * Never parks. */
+/* Reading by lines. The program sets fd, and cap bytes at
+ * buf, which stay its own; the rest is 0:
+ *   char buf[4096];
+ *   coir_reader r = { .fd = fd, .buf = buf, .cap = sizeof buf };
+ * Used by one fiber or thread at a time. */
+typedef struct coir_reader {
+    int fd;
+    unsigned flags;
+    char *buf;
+    size_t cap, start, end; /* buf[start, end) has been read, and not given out */
+    uint64_t reserved[2];
+} coir_reader;
+
+/* The next line: in *line its text, in buf, until the next call; a 0 is in the place of its
+ * newline. A last line need not have one.
+ * Returns  how many bytes the line is, with its newline; 0 at end of file; -1 with EMSGSIZE (it is
+ *          longer than cap - 2 bytes), EINVAL (r is not sound), or as coir_read. What was read
+ *          stays, and comes with a later call.
+ * Parks. */
+COIR_API ssize_t coir_reader_line(coir_reader *r, char **line);
+
+/* As coir_read, but first what has been read already. */
+COIR_API ssize_t coir_reader_read(coir_reader *r, void *buf, size_t len);
+
+/* Write what printf would print, whole. Returns how many bytes, or -1: as coir_write_all, or with
+ * ENOMEM, EOVERFLOW. */
+COIR_API int coir_dprintf(int fd, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* getaddrinfo(3) and getnameinfo(3): the C library's own, on threads of the library's, at most 32
+ * at a time. Those who ask the same at the same time get one answer. Who is cancelled, or has no
+ * time left, does not wait for it: EAI_SYSTEM with ECANCELED or ETIMEDOUT. The list is the caller's
+ * to freeaddrinfo.
+ * Returns  0, or EAI_* (gai_strerror). Parks. */
+struct addrinfo;
+COIR_API int coir_getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
+                              struct addrinfo **list);
+COIR_API int coir_getnameinfo(const struct sockaddr *addr, socklen_t addr_len, char *host,
+                              socklen_t host_len, char *service, socklen_t service_len, int flags);
+
+/* A listening TCP socket with SO_REUSEADDR. host: a name or a numeric address, of which the first
+ * that this machine has is taken; or NULL for every address (IPv6 that takes IPv4 too where the
+ * machine has IPv6, else IPv4). port: a number or a service's name, "0" for a free one (getsockname
+ * tells it). backlog: as listen(2), 0 for SOMAXCONN; with COIR_REUSEPORT added, several sockets may
+ * listen on one port, and share what comes.
+ * Returns  the descriptor; -1 with EINVAL (port), EHOSTUNREACH (there is no such host), ETIMEDOUT
+ *          (the name service did not answer), or what socket, bind or listen said.
+ * Parks only for a name other than "localhost". */
+enum { COIR_REUSEPORT = 1 << 30 };
 COIR_API int coir_tcp_listen(const char *host, const char *port, int backlog);
 
-/* Connect to host (a numeric address without a scope, or "localhost") and port (a number). The
- * addresses of localhost are tried in turn. TCP_NODELAY is set. Returns the descriptor; -1 with
- * EINVAL (port, or host is NULL), EHOSTUNREACH (host is neither), or the last address's error.
- * Parks. */
+/* Connect to host (a name or a numeric address) and port (a number or a service's name). Of several
+ * addresses, IPv6 and IPv4 in turn, each has 250 ms, or until it fails, before the next is tried
+ * beside it; the first to answer is taken (RFC 8305). TCP_NODELAY is set. Returns the descriptor;
+ * -1 with EINVAL (port, or host is NULL), EHOSTUNREACH (there is no such host), ETIMEDOUT (also:
+ * the name service did not answer), or the error of the first address that failed, if it is one
+ * that this machine has a way to. Parks. */
 COIR_API int coir_tcp_dial(const char *host, const char *port);
 
 COIR_END_DECLS

@@ -27,6 +27,7 @@ static const char *const whys[] = {
     [COIR__WHY_SCOPE] = "scope %p",
     [COIR__WHY_DUMP] = "coir_dump",
     [COIR__WHY_BLOCKING] = "coir_blocking",
+    [COIR__WHY_LOOKUP] = "the name service",
 };
 
 static const char *const ops[] = {

@@ -49,6 +49,7 @@ void coir__helper_wake(struct coir__helper *h, int32_t value)
 void coir__helpers_begin(void)
 {
     coir__blocking_begin();
+    coir__lookups_begin();
     pthread_mutex_lock(&users.lock);
     if (users.runtimes++ == 0) {
         int sig = coir__dump_signal_from_env();
@@ -69,5 +70,6 @@ void coir__helpers_end(void)
         coir__dump_signal_end();
     }
     pthread_mutex_unlock(&users.lock);
+    coir__lookups_end();
     coir__blocking_end();
 }

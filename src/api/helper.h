@@ -35,9 +35,11 @@ COIR_HIDDEN void coir__helper_wake(struct coir__helper *h, int32_t value);
 COIR_HIDDEN void coir__helpers_begin(void);
 COIR_HIDDEN void coir__helpers_end(void);
 
-/* Likewise: blocking.c's threads. */
+/* Likewise: blocking.c's threads, and lookup.c's. */
 COIR_HIDDEN void coir__blocking_begin(void);
 COIR_HIDDEN void coir__blocking_end(void);
+COIR_HIDDEN void coir__lookups_begin(void);
+COIR_HIDDEN void coir__lookups_end(void);
 
 /* For coir__helpers_begin: env.c, dump_signal.c, watchdog.c. 0: not asked for. */
 COIR_HIDDEN int coir__dump_signal_from_env(void);

@@ -1,148 +1,174 @@
-/* api/tcp.c - coir_tcp_listen and coir_tcp_dial, for addresses that need no look-up.
+/* api/tcp.c - coir_tcp_listen and coir_tcp_dial.
  * SPDX-License-Identifier: MIT */
 #include "edge.h"
 
-#include "io/fdtab.h"
+#include "dial.h"
 #include "io/io.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-enum { ADDRS_MAX = 2, PORT_MAX = 65535 };
+enum { PORT_MAX = 65535 };
 
-union address {
-    struct sockaddr any;
-    struct sockaddr_in v4;
-    struct sockaddr_in6 v6;
+/* The addresses of a host. Those that can be told without the name service are kept here. */
+struct hosts {
+    struct addrinfo *list, *looked_up;
+    struct addrinfo entries[2];
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } addrs[2];
+    unsigned n;
 };
 
-static socklen_t address_bytes(const union address *a)
-{
-    return a->any.sa_family == AF_INET6 ? sizeof a->v6 : sizeof a->v4;
-}
-
-/* A port number in network order; -EINVAL. */
+/* A port number; -EINVAL; or PORT_MAX + 1 when text may be the name of a service. */
 static int parse_port(const char *text)
 {
     char *end;
-    if (!text || *text < '0' || *text > '9')
+    if (!text || !isalnum((unsigned char)*text))
         return -EINVAL;
     unsigned long port = strtoul(text, &end, 10);
-    return *end || port > PORT_MAX ? -EINVAL : htons((uint16_t)port);
+    if (*end)
+        return PORT_MAX + 1;
+    return port > PORT_MAX ? -EINVAL : (int)port;
 }
 
-static union address make_v4(struct in_addr addr, in_port_t port)
+static struct addrinfo *add(struct hosts *h, int family, socklen_t bytes)
 {
-    return (union address){ .v4 = { .sin_family = AF_INET, .sin_port = port, .sin_addr = addr } };
+    struct addrinfo *a = &h->entries[h->n];
+    *a = (struct addrinfo){ .ai_family = family,
+                            .ai_addrlen = bytes,
+                            .ai_addr = &h->addrs[h->n].any };
+    if (h->n++)
+        h->entries[h->n - 2].ai_next = a;
+    h->list = h->entries;
+    return a;
 }
 
-static union address make_v6(struct in6_addr addr, in_port_t port)
+static void add_v4(struct hosts *h, struct in_addr addr, int port)
 {
-    return (
-        union address){ .v6 = { .sin6_family = AF_INET6, .sin6_port = port, .sin6_addr = addr } };
+    h->addrs[h->n].v4 = (struct sockaddr_in){ .sin_family = AF_INET,
+                                              .sin_port = htons((uint16_t)port),
+                                              .sin_addr = addr };
+    add(h, AF_INET, sizeof h->addrs->v4);
 }
 
-/* The addresses of host, best first; -EHOSTUNREACH when it is neither numeric nor localhost. */
-static int find_addresses(const char *host, in_port_t port, union address *out)
+static void add_v6(struct hosts *h, struct in6_addr addr, int port)
+{
+    h->addrs[h->n].v6 = (struct sockaddr_in6){ .sin6_family = AF_INET6,
+                                               .sin6_port = htons((uint16_t)port),
+                                               .sin6_addr = addr };
+    add(h, AF_INET6, sizeof h->addrs->v6);
+}
+
+/* Is host one that the name service need not be asked for? */
+static bool find_known(struct hosts *h, const char *host, int port)
 {
     struct in_addr v4;
     struct in6_addr v6;
     if (!host) {
-        out[0] = make_v6(in6addr_any, port);
-        out[1] = make_v4((struct in_addr){ htonl(INADDR_ANY) }, port);
-        return 2;
+        add_v6(h, in6addr_any, port);
+        add_v4(h, (struct in_addr){ htonl(INADDR_ANY) }, port);
+    } else if (strcasecmp(host, "localhost") == 0) {
+        add_v4(h, (struct in_addr){ htonl(INADDR_LOOPBACK) }, port);
+        add_v6(h, in6addr_loopback, port);
+    } else if (inet_pton(AF_INET, host, &v4) == 1) {
+        add_v4(h, v4, port);
+    } else if (inet_pton(AF_INET6, host, &v6) == 1) {
+        add_v6(h, v6, port);
     }
-    if (strcasecmp(host, "localhost") == 0) {
-        out[0] = make_v4((struct in_addr){ htonl(INADDR_LOOPBACK) }, port);
-        out[1] = make_v6(in6addr_loopback, port);
-        return 2;
-    }
-    if (inet_pton(AF_INET, host, &v4) == 1) {
-        out[0] = make_v4(v4, port);
-        return 1;
-    }
-    if (inet_pton(AF_INET6, host, &v6) == 1) {
-        out[0] = make_v6(v6, port);
-        return 1;
-    }
-    return -EHOSTUNREACH;
+    return h->n > 0;
 }
 
-static int stream_socket(const union address *a)
+/* Why there is no address, as an errno. */
+static __attribute__((noinline)) int look_up_error(int error)
 {
-    long fd = coir__sys(SYS_socket, a->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd >= 0)
-        coir__fd_renew((int)fd);
-    return (int)fd;
+    switch (error) {
+    case EAI_SYSTEM:
+        return -errno;
+    case EAI_AGAIN:
+        return -ETIMEDOUT;
+    case EAI_MEMORY:
+        return -ENOMEM;
+    case EAI_SERVICE:
+        return -EINVAL;
+    default:
+        return -EHOSTUNREACH;
+    }
 }
 
-static int listen_on(const union address *a, int backlog)
+/* 0, or -errno; parks when the name service has to be asked. */
+static int find_hosts(struct hosts *h, const char *host, const char *port)
 {
-    const int on = 1, off = 0;
-    int fd = stream_socket(a);
+    const struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = host ? 0 : AI_PASSIVE };
+    int number = parse_port(port);
+    *h = (struct hosts){ .n = 0 };
+    if (number < 0)
+        return number;
+    if (number <= PORT_MAX && find_known(h, host, number))
+        return 0;
+    int error = coir_getaddrinfo(host, port, &hints, &h->looked_up);
+    if (error)
+        return look_up_error(error);
+    h->list = h->looked_up;
+    return 0;
+}
+
+static void forget_hosts(struct hosts *h)
+{
+    if (h->looked_up)
+        freeaddrinfo(h->looked_up);
+}
+
+static long set_option(int fd, int level, int name, int value)
+{
+    return coir__sys(SYS_setsockopt, fd, level, name, &value, sizeof value);
+}
+
+static int listen_on(const struct addrinfo *a, int backlog, bool reuse_port)
+{
+    int fd = coir__tcp_socket(a, 0);
     if (fd < 0)
         return fd;
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (a->any.sa_family == AF_INET6)
-        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
-    if (bind(fd, &a->any, address_bytes(a)) < 0 || listen(fd, backlog ? backlog : SOMAXCONN) < 0) {
-        int err = -errno;
-        close(fd);
-        return err;
-    }
-    return fd;
+    set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+    long err = reuse_port ? set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1) : 0;
+    if (a->ai_family == AF_INET6)
+        set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
+    if (err == 0)
+        err = coir__sys(SYS_bind, fd, a->ai_addr, a->ai_addrlen);
+    if (err == 0)
+        err = coir__sys(SYS_listen, fd, backlog ? backlog : SOMAXCONN);
+    if (err == 0)
+        return fd;
+    coir__sys(SYS_close, fd);
+    return (int)err;
 }
 
 int coir_tcp_listen(const char *host, const char *port, int backlog)
 {
-    union address addrs[ADDRS_MAX];
-    int number = parse_port(port);
-    if (number < 0)
-        return (int)coir__edge(number);
-    int n = find_addresses(host, (in_port_t)number, addrs);
-    if (n < 0)
-        return (int)coir__edge(n);
-    int fd = -1;
-    for (int i = 0; i < n; i++) {
-        fd = listen_on(&addrs[i], backlog);
+    struct hosts hosts;
+    int fd = find_hosts(&hosts, host, port);
+    bool reuse_port = backlog > 0 && backlog & COIR_REUSEPORT;
+    for (const struct addrinfo *a = hosts.list; a; a = a->ai_next) {
+        fd = listen_on(a, reuse_port ? backlog & ~COIR_REUSEPORT : backlog, reuse_port);
         if (fd != -EAFNOSUPPORT && fd != -EADDRNOTAVAIL)
             break; /* else a machine without that family */
     }
+    forget_hosts(&hosts);
     return (int)coir__edge(fd);
-}
-
-static int connect_to(const union address *a)
-{
-    const int on = 1;
-    int fd = stream_socket(a);
-    if (fd < 0)
-        return fd;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    struct coir__op op = coir__op_rw(COIR__OP_CONNECT, fd, &a->any, address_bytes(a), 0);
-    long err = coir__op_run(&op);
-    if (err == 0)
-        return fd;
-    coir__close(fd);
-    return (int)err;
 }
 
 int coir_tcp_dial(const char *host, const char *port)
 {
-    union address addrs[ADDRS_MAX];
-    int number = parse_port(port);
-    if (number < 0 || !host)
-        return (int)coir__edge(-EINVAL);
-    int n = find_addresses(host, (in_port_t)number, addrs);
-    if (n < 0)
-        return (int)coir__edge(n);
-    int fd = -EHOSTUNREACH;
-    for (int i = 0; i < n && fd < 0 && coir_check() == 0; i++)
-        fd = connect_to(&addrs[i]);
-    if (fd == -EHOSTUNREACH && coir_check() < 0)
-        return -1;
+    struct hosts hosts;
+    int fd = host ? find_hosts(&hosts, host, port) : -EINVAL;
+    if (fd < 0)
+        return (int)coir__edge(fd);
+    fd = coir__dial(hosts.list);
+    forget_hosts(&hosts);
     return (int)coir__edge(fd);
 }

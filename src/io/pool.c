@@ -68,8 +68,11 @@ static void thread_main(void *arg)
     coir__sleep_lock(&pool->lock);
     do {
         struct coir__job *job;
-        while ((job = take(pool)))
+        while ((job = take(pool))) {
+            me->busy = true;
             do_job(pool, job);
+            me->busy = false;
+        }
     } while (await_job(pool));
     me->state = COIR__POOL_GONE;
     count(pool, -1);
@@ -187,7 +190,7 @@ void coir__pool_let_go(struct coir__pool *pool)
     }
     for (uint32_t i = 0; i < pool->threads_max && last; i++) {
         struct coir__pool_thread *t = &pool->threads[i];
-        if (t->state == COIR__POOL_FREE)
+        if (t->state == COIR__POOL_FREE || (pool->abandons && t->busy))
             continue;
         coir__sleep_unlock(&pool->lock); /* which the thread needs to end */
         coir__host_thread_join(t->thread);

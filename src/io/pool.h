@@ -24,11 +24,13 @@ struct coir__pool_thread {
     uintptr_t thread;
     struct coir__pool *pool;
     enum { COIR__POOL_FREE, COIR__POOL_RUNS, COIR__POOL_GONE } state; /* GONE: still to be joined */
+    bool busy;                                                        /* has a job */
 };
 
 struct coir__pool {
     uint32_t threads_max;
     bool foreign; /* its jobs are the program's code, which may do anything: they are not counted */
+    bool abandons; /* a job that runs may outlast the users; its thread then ends by itself */
     _Atomic int32_t
         begin_or_end;     /* held by who is about to become the first user, or was the last */
     _Atomic int32_t lock; /* for all that follows but `word` */
@@ -42,7 +44,7 @@ struct coir__pool {
 /* How many threads all pools have, but for the foreign ones. */
 COIR_HIDDEN extern _Atomic uint32_t coir__pool_threads;
 
-/* The pool is needed, and not any more: then its threads end, and it has no jobs. */
+/* The pool is needed, and not any more: then its threads end, and no jobs are queued. */
 COIR_HIDDEN void coir__pool_hold(struct coir__pool *pool);
 COIR_HIDDEN void coir__pool_let_go(struct coir__pool *pool);
 

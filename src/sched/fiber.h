@@ -68,6 +68,7 @@ enum coir__why {
     COIR__WHY_SCOPE,
     COIR__WHY_DUMP,
     COIR__WHY_BLOCKING,
+    COIR__WHY_LOOKUP,
     COIR__WHY_LAST,
 };
 

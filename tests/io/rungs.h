@@ -57,13 +57,25 @@ static inline int rung_wanted(int n)
     return (has_rings || rungs[n].epoll) && (!only || atoi(only) == n);
 }
 
-/* For main(): all tests on all rungs; the number of failures. */
-#define RUN_ON_ALL_RUNGS(tests)                                                                    \
+/* The first of an engine's: for what is built upon the engines, and takes its time. */
+static inline int rung_is_engine(int n)
+{
+    return n == 0 || rungs[n].epoll;
+}
+
+static inline int rung_is_any(int n)
+{
+    (void)n;
+    return 1;
+}
+
+/* For main(): all tests on those rungs; the number of failures. */
+#define RUN_ON_RUNGS(tests, which)                                                                 \
     ({                                                                                             \
         int failed_ = 0;                                                                           \
         watchdog();                                                                                \
         for (int rung_ = 0; rung_ < RUNGS; rung_++) {                                              \
-            if (!rung_wanted(rung_))                                                               \
+            if (!rung_wanted(rung_) || !which(rung_))                                              \
                 continue;                                                                          \
             rung = &rungs[rung_];                                                                  \
             coir__ring_flags_mask = rung->mask;                                                    \
@@ -73,16 +85,22 @@ static inline int rung_wanted(int n)
         failed_;                                                                                   \
     })
 
+#define RUN_ON_ALL_RUNGS(tests) RUN_ON_RUNGS(tests, rung_is_any)
+#define RUN_ON_ENGINES(tests)   RUN_ON_RUNGS(tests, rung_is_engine)
+
 /* The same in a directory of its own, which the tests leave empty. */
-#define RUN_AT_HOME(tests)                                                                         \
+#define RUN_AT_HOME_ON(tests, which)                                                               \
     ({                                                                                             \
         static char home_[] = "/tmp/coir-io-XXXXXX";                                               \
         int bad_ = 1;                                                                              \
         if (mkdtemp(home_) && chdir(home_) == 0) {                                                 \
-            bad_ = RUN_ON_ALL_RUNGS(tests);                                                        \
+            bad_ = RUN_ON_RUNGS(tests, which);                                                     \
             bad_ += chdir("/") < 0 || rmdir(home_) < 0;                                            \
         }                                                                                          \
         bad_;                                                                                      \
     })
+
+#define RUN_AT_HOME(tests)            RUN_AT_HOME_ON(tests, rung_is_any)
+#define RUN_AT_HOME_ON_ENGINES(tests) RUN_AT_HOME_ON(tests, rung_is_engine)
 
 #endif
