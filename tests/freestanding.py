@@ -15,7 +15,7 @@ ALLOWED = {
     "memcpy", "memset", "memmove", "memcmp",
     # sched/host.h: each build brings its own.
     "coir__host_now", "coir__host_now_roughly", "coir__host_page_bytes", "coir__host_errno",
-    "coir__host_thread_start", "coir__host_thread_join",
+    "coir__host_thread_start", "coir__host_thread_join", "coir__host_thread_detach",
     "coir__host_interruptible", "coir__host_interrupt",
     "coir__host_worker_enter", "coir__host_worker_leave", "coir__host_unwinder",
     "coir__host_runtime_enter", "coir__host_runtime_leave",

@@ -107,6 +107,11 @@ void coir__host_thread_join(uintptr_t thread)
     pthread_join((pthread_t)thread, NULL);
 }
 
+void coir__host_thread_detach(uintptr_t thread)
+{
+    pthread_detach((pthread_t)thread);
+}
+
 int coir__host_worker_enter(struct coir__worker *w)
 {
     return coir__overflow_enter(w);

@@ -74,7 +74,7 @@ static void thread_main(void *arg)
             me->busy = false;
         }
     } while (await_job(pool));
-    me->state = COIR__POOL_GONE;
+    me->state = me->detached ? COIR__POOL_FREE : COIR__POOL_GONE;
     count(pool, -1);
     coir__sleep_unlock(&pool->lock);
 }
@@ -113,6 +113,7 @@ static int find_thread(struct coir__pool *pool)
         return 0;
     t->pool = pool;
     t->state = COIR__POOL_RUNS;
+    t->detached = false;
     count(pool, 1);
     int err = coir__host_thread_start(&t->thread, thread_main, t);
     if (err == 0)
@@ -177,7 +178,15 @@ void coir__pool_hold(struct coir__pool *pool)
     coir__sleep_unlock(&pool->begin_or_end);
 }
 
-/* Without users there are no jobs, so nobody takes a place while its thread is joined. */
+/* Its job will outlast the users. Others may come before it ends: then it goes on for them. */
+static void let_thread_go(struct coir__pool_thread *t)
+{
+    if (!t->detached)
+        coir__host_thread_detach(t->thread);
+    t->detached = true;
+}
+
+/* Without users no jobs are queued, so nobody takes a place while its thread is joined. */
 void coir__pool_let_go(struct coir__pool *pool)
 {
     coir__sleep_lock(&pool->begin_or_end);
@@ -190,8 +199,12 @@ void coir__pool_let_go(struct coir__pool *pool)
     }
     for (uint32_t i = 0; i < pool->threads_max && last; i++) {
         struct coir__pool_thread *t = &pool->threads[i];
-        if (t->state == COIR__POOL_FREE || (pool->abandons && t->busy))
+        if (t->state == COIR__POOL_FREE)
             continue;
+        if (t->detached || (pool->abandons && t->busy)) {
+            let_thread_go(t);
+            continue;
+        }
         coir__sleep_unlock(&pool->lock); /* which the thread needs to end */
         coir__host_thread_join(t->thread);
         coir__sleep_lock(&pool->lock);

@@ -25,6 +25,7 @@ struct coir__pool_thread {
     struct coir__pool *pool;
     enum { COIR__POOL_FREE, COIR__POOL_RUNS, COIR__POOL_GONE } state; /* GONE: still to be joined */
     bool busy;                                                        /* has a job */
+    bool detached; /* ends by itself, and is FREE then */
 };
 
 struct coir__pool {

@@ -36,6 +36,8 @@ COIR_HIDDEN void coir__host_interrupt(uint32_t thread);
 
 /* Wait until the thread has ended and its resources are free. */
 COIR_HIDDEN void coir__host_thread_join(uintptr_t thread);
+/* Or have them freed when it ends; nobody waits for that. */
+COIR_HIDDEN void coir__host_thread_detach(uintptr_t thread);
 
 /* The thread that will run w, about to run its first fiber, and after its last one: thread-wide
  * things such as the alternate signal stack. enter: 0, or -errno. */
