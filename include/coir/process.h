@@ -10,8 +10,9 @@
 COIR_BEGIN_DECLS
 
 /* waitpid(2) and waitid(2); both park, unless options have WNOHANG. A wait for the end of one child
- * (its number, or P_PIDFD) takes a descriptor; any other a thread, of at most 64. The program's own
- * handler of SIGCHLD is not touched.
+ * (its number, or P_PIDFD) takes a descriptor; any other a thread, of at most 64. The stops of a
+ * child that is traced (ptrace(2)) are told only with WUNTRACED. The program's own handler of
+ * SIGCHLD is not touched.
  * Returns  as those; -1 with their errno, ECANCELED or ETIMEDOUT (the child goes on, and can be
  *          waited for again), EMFILE, ENOMEM. Never EINTR. */
 COIR_API pid_t coir_waitpid(pid_t pid, int *status, int options);
@@ -29,7 +30,8 @@ COIR_API int coir_system(const char *command);
  * while nobody waits is kept, and each is told once. SIGKILL, SIGSTOP and those of a program's
  * own faults (SIGSEGV, SIGBUS, SIGFPE, SIGILL) cannot be watched. Each takes a descriptor, for
  * good. A child that is forked does not tell this process of its own signals.
- * Returns  0; -1 with EINVAL, EMFILE. Any thread; never parks. */
+ * Returns  0; -1 with EINVAL (also for SIGRTMAX, or whichever real-time signal below it the library
+ *          interrupts its threads by), EMFILE; then nothing has changed. Any thread; never parks. */
 COIR_API int coir_signal_watch(const sigset_t *set);
 
 /* sigwait(3), of signals that are watched: wait until one has come, take it, and store it in *sig.

@@ -36,6 +36,11 @@ bool coir__host_thread_cancelled(void)
     return cancelled && atomic_load_explicit(cancelled, memory_order_relaxed);
 }
 
+__attribute__((noinline)) bool coir__thread_is_ours(void)
+{
+    return coir__thread.cancelled != NULL;
+}
+
 static struct blocking *blocking_of(struct coir__job *job)
 {
     return (struct blocking *)((char *)job - offsetof(struct blocking, job));

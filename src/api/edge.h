@@ -63,6 +63,9 @@ struct coir__thread {
 };
 COIR_HIDDEN extern _Thread_local struct coir__thread coir__thread;
 
+/* Does the calling thread run functions for coir_blocking? */
+COIR_HIDDEN bool coir__thread_is_ours(void);
+
 /* The caller's deadline, fiber or thread. */
 COIR_HIDDEN int64_t *coir__deadline_of(struct coir__fiber *f);
 

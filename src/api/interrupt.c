@@ -2,9 +2,9 @@
  * SPDX-License-Identifier: MIT
  *
  * It is a real-time signal that the program leaves at its default, the highest one there is when
- * the first such call begins. Its handler, which does nothing, stays: without it a late signal
+ * the first such call begins, or the first signal is watched. Its handler, which does nothing, stays: without it a late signal
  * would end the process. */
-#include "edge.h"
+#include "signal.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -28,11 +28,17 @@ static void choose(void)
             chosen = sig;
 }
 
-void coir__host_interruptible(bool on)
+int coir__signal_of_interrupts(void)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    sigset_t set;
     pthread_once(&once, choose);
+    return chosen;
+}
+
+void coir__host_interruptible(bool on)
+{
+    sigset_t set;
+    coir__signal_of_interrupts();
     sigemptyset(&set);
     if (chosen)
         sigaddset(&set, chosen);

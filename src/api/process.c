@@ -6,7 +6,9 @@
  * thread. */
 #include "edge.h"
 
+#include "io/fdtab.h"
 #include "io/io.h"
+#include "signal.h"
 
 #include <poll.h>
 #include <pthread.h>
@@ -18,20 +20,23 @@
 
 enum { NR_PIDFD_OPEN = 434 };
 
-/* 0; or -errno. */
-static long wait_for_end(int pidfd)
+/* 0; or -errno. *generation tells which of the files with that number it was (fdtab.h). */
+static long wait_for_end(int pidfd, uint32_t *generation)
 {
     struct coir__op op = { .code = COIR__OP_POLL, .fd = pidfd, .flags = POLLIN, .counted = true };
     long res = coir__op_run(&op);
+    *generation = op.generation;
     return res < 0 ? res : 0;
 }
 
 static long wait_for_pid(pid_t pid)
 {
     long fd = coir__sys(NR_PIDFD_OPEN, pid, 0);
+    uint32_t generation;
     if (fd < 0)
         return fd;
-    long err = wait_for_end((int)fd);
+    coir__fd_renew((int)fd);
+    long err = wait_for_end((int)fd, &generation);
     coir__close((int)fd);
     return err;
 }
@@ -42,7 +47,7 @@ struct wait {
     int options_at;    /* the argument that has the options */
     const pid_t *told; /* which child the call has told of, 0: none; NULL: its result says so */
     pid_t pid;         /* whose end is waited for, and nothing else: by its number, */
-    int pidfd;         /* or by its descriptor; 0, -1: neither */
+    int pidfd;         /* or by its descriptor; 0 and -1: not so */
 };
 
 /* Right here. True: that is all there is to do. */
@@ -53,6 +58,19 @@ static bool look(const struct wait *w, long *res)
     args[w->options_at] |= WNOHANG;
     *res = coir__sys(w->call.nr, args[0], args[1], args[2], args[3], NULL);
     return *res < 0 || (w->told ? *w->told : *res) || a[w->options_at] & WNOHANG;
+}
+
+/* The same, if the descriptor that stands for the child is still that one. */
+static bool look_again(const struct wait *w, uint32_t generation, long *res)
+{
+    if (w->pidfd < 0)
+        return look(w, res);
+    *res = coir__fd_begin(w->pidfd, &generation);
+    if (*res < 0)
+        return true;
+    bool over = look(w, res);
+    coir__fd_end(w->pidfd);
+    return over;
 }
 
 /* Only the caller's cancel or deadline is a reason not to go on and wait in another way. */
@@ -67,13 +85,14 @@ static long run(const struct wait *w)
     if (res < 0 || look(w, &res))
         return res;
     if (w->pid > 0 || w->pidfd >= 0) {
-        long err = w->pid > 0 ? wait_for_pid(w->pid) : wait_for_end(w->pidfd);
-        if (stops(err))
+        uint32_t generation = 0;
+        long err = w->pid > 0 ? wait_for_pid(w->pid) : wait_for_end(w->pidfd, &generation);
+        if (stops(err) || (w->pidfd >= 0 && err == -EBADF))
             return err;
-        if (look(w, &res))
+        if (look_again(w, generation, &res))
             return res;
     }
-    return coir__io_call(-1, &w->call, COIR__CALL_WAITS);
+    return coir__io_call(w->pidfd, &w->call, COIR__CALL_WAITS);
 }
 
 static long wait4_for(pid_t pid, int *status, int options)
@@ -135,8 +154,35 @@ static void end_ignoring(void)
     pthread_mutex_unlock(&ignoring.lock);
 }
 
-/* The signals that the program did not ignore by itself have their defaults in the shell. A plain
- * thread's mask is passed on; a worker's is ours. Returns 0, or an errno. */
+int coir__signal_action(int sig, const struct sigaction *action, struct sigaction *before)
+{
+    int err = 0;
+    pthread_mutex_lock(&ignoring.lock);
+    if (ignoring.users && (sig == SIGINT || sig == SIGQUIT)) {
+        struct sigaction *later = sig == SIGINT ? &ignoring.on_int : &ignoring.on_quit;
+        *before = *later;
+        *later = *action;
+    } else if (sigaction(sig, action, before) < 0) {
+        err = -errno;
+    }
+    pthread_mutex_unlock(&ignoring.lock);
+    return err;
+}
+
+/* Those of SIGINT and SIGQUIT that the program did not ignore by itself. */
+static void find_defaults(sigset_t *set)
+{
+    sigemptyset(set);
+    pthread_mutex_lock(&ignoring.lock);
+    if (ignoring.on_int.sa_handler != SIG_IGN)
+        sigaddset(set, SIGINT);
+    if (ignoring.on_quit.sa_handler != SIG_IGN)
+        sigaddset(set, SIGQUIT);
+    pthread_mutex_unlock(&ignoring.lock);
+}
+
+/* A plain thread's mask is passed on; that of a worker, or of coir_blocking's threads, is ours.
+ * Returns 0, or an errno. */
 static int start_shell(pid_t *pid, const char *command)
 {
     extern char **environ;
@@ -144,13 +190,9 @@ static int start_shell(pid_t *pid, const char *command)
     posix_spawnattr_t attr;
     sigset_t mask, defaults;
     pthread_sigmask(SIG_BLOCK, NULL, &mask);
-    if (coir__fiber_self())
+    if (coir__fiber_self() || coir__thread_is_ours())
         sigemptyset(&mask);
-    sigemptyset(&defaults);
-    if (ignoring.on_int.sa_handler != SIG_IGN)
-        sigaddset(&defaults, SIGINT);
-    if (ignoring.on_quit.sa_handler != SIG_IGN)
-        sigaddset(&defaults, SIGQUIT);
+    find_defaults(&defaults);
     int err = posix_spawnattr_init(&attr);
     if (err)
         return err;

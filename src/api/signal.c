@@ -10,6 +10,7 @@
 
 #include "edge.h"
 
+#include "io/fdtab.h"
 #include "io/io.h"
 
 #include <poll.h>
@@ -23,13 +24,19 @@ enum { SIGNALS = 65 };
 
 static struct {
     pthread_mutex_t lock;
-    _Atomic int fd[SIGNALS]; /* of a signal; 0: it is not watched */
-    _Atomic pid_t pid;       /* of the process that watches */
+    _Atomic int slot[SIGNALS]; /* a signal's descriptor, plus 1; 0: it is not watched */
+    _Atomic pid_t pid;         /* of the process that watches */
 } watched = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
+/* Negative: it is not watched. */
 static int fd_of(int sig)
 {
-    return atomic_load_explicit(&watched.fd[sig], memory_order_acquire);
+    return atomic_load_explicit(&watched.slot[sig], memory_order_acquire) - 1;
+}
+
+static void set_fd(int sig, int fd)
+{
+    atomic_store_explicit(&watched.slot[sig], fd + 1, memory_order_release);
 }
 
 /* A child that was forked and has not called exec shares the eventfds, and is not meant. */
@@ -37,47 +44,74 @@ static void on_signal(int sig)
 {
     int fd = fd_of(sig);
     uint64_t one = 1;
-    if (fd && getpid() == atomic_load_explicit(&watched.pid, memory_order_relaxed))
+    if (fd >= 0 && getpid() == atomic_load_explicit(&watched.pid, memory_order_relaxed))
         coir__sys(SYS_write, fd, &one, sizeof one); /* which leaves errno alone */
 }
 
 static bool may_be_watched(int sig)
 {
     return sig != SIGKILL && sig != SIGSTOP && sig != SIGSEGV && sig != SIGBUS && sig != SIGFPE &&
-           sig != SIGILL;
+           sig != SIGILL && sig != coir__signal_of_interrupts();
 }
 
-/* 0, or -errno. */
-static int watch(int sig)
+/* The handler, also where it is lost. 0, or -errno; *before: what there was. */
+static int install(int sig, struct sigaction *before)
 {
     struct sigaction ours = { .sa_handler = on_signal, .sa_flags = SA_RESTART | SA_ONSTACK };
-    if (fd_of(sig))
-        return 0;
-    int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE);
-    if (fd < 0)
-        return -errno;
-    atomic_store_explicit(&watched.fd[sig], fd, memory_order_release);
     sigemptyset(&ours.sa_mask);
-    if (sigaction(sig, &ours, NULL) == 0)
-        return 0;
-    int err = errno;
-    atomic_store_explicit(&watched.fd[sig], 0, memory_order_release);
-    close(fd);
-    return -err;
+    return coir__signal_action(sig, &ours, before);
 }
 
-/* A child that was forked begins anew. */
+/* Undo what watch_all has done up to last; made: those that were not watched before. */
+static void unwatch(const sigset_t *set, const sigset_t *made, const struct sigaction *before,
+                    int last)
+{
+    struct sigaction ours;
+    for (int sig = 1; sig <= last; sig++)
+        if (sigismember(set, sig) == 1)
+            coir__signal_action(sig, &before[sig], &ours);
+    for (int sig = 1; sig < SIGNALS; sig++)
+        if (sigismember(made, sig) == 1) {
+            close(fd_of(sig));
+            set_fd(sig, -1);
+        }
+}
+
+/* All of the set, or none. First what may fail for want of something. 0, or -errno. */
+static int watch_all(const sigset_t *set)
+{
+    struct sigaction before[SIGNALS];
+    sigset_t made;
+    int err = 0, last = 0;
+    sigemptyset(&made);
+    for (int sig = 1; err == 0 && sig < SIGNALS; sig++) {
+        if (sigismember(set, sig) != 1 || fd_of(sig) >= 0)
+            continue;
+        int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE);
+        err = fd < 0 ? -errno : 0;
+        if (err == 0) {
+            coir__fd_renew(fd);
+            set_fd(sig, fd);
+            sigaddset(&made, sig);
+        }
+    }
+    for (int sig = 1; err == 0 && sig < SIGNALS; sig++)
+        if (sigismember(set, sig) == 1 && (err = install(sig, &before[sig])) == 0)
+            last = sig;
+    if (err < 0)
+        unwatch(set, &made, before, last);
+    return err;
+}
+
+/* A child that was forked begins anew. The descriptors are left alone: their numbers may be those
+ * of its own files by now. */
 static void begin(void)
 {
     pid_t pid = getpid();
     if (atomic_load_explicit(&watched.pid, memory_order_relaxed) == pid)
         return;
-    for (int sig = 1; sig < SIGNALS; sig++) {
-        int fd = fd_of(sig);
-        atomic_store_explicit(&watched.fd[sig], 0, memory_order_relaxed);
-        if (fd)
-            close(fd);
-    }
+    for (int sig = 1; sig < SIGNALS; sig++)
+        set_fd(sig, -1);
     atomic_store_explicit(&watched.pid, pid, memory_order_relaxed);
 }
 
@@ -87,15 +121,14 @@ int coir_signal_watch(const sigset_t *set)
     for (int sig = 1; err == 0 && sig < SIGNALS; sig++)
         if (sigismember(set, sig) == 1 && !may_be_watched(sig))
             err = -EINVAL;
-    if (err == 0) {
-        pthread_mutex_lock(&watched.lock);
-        begin();
-        for (int sig = 1; err == 0 && sig < SIGNALS; sig++)
-            if (sigismember(set, sig) == 1)
-                err = watch(sig);
-        pthread_mutex_unlock(&watched.lock);
+    if (err < 0)
+        return (int)coir__edge(err);
+    pthread_mutex_lock(&watched.lock);
+    begin();
+    err = watch_all(set);
+    pthread_mutex_unlock(&watched.lock);
+    if (err == 0)
         pthread_sigmask(SIG_UNBLOCK, set, NULL); /* so that one thread takes them */
-    }
     return (int)coir__edge(err);
 }
 
@@ -104,7 +137,7 @@ static int take(const sigset_t *set)
 {
     uint64_t one;
     for (int sig = 1; sig < SIGNALS; sig++)
-        if (sigismember(set, sig) == 1 && fd_of(sig) &&
+        if (sigismember(set, sig) == 1 && fd_of(sig) >= 0 &&
             coir__sys(SYS_read, fd_of(sig), &one, sizeof one) == sizeof one)
             return sig;
     return 0;
@@ -117,7 +150,7 @@ static int count(const sigset_t *set, int *last)
     for (int sig = 1; sig < SIGNALS; sig++) {
         if (sigismember(set, sig) != 1)
             continue;
-        if (!fd_of(sig))
+        if (fd_of(sig) < 0)
             return -EINVAL;
         *last = sig;
         n++;
@@ -146,6 +179,7 @@ int coir__signal_fd(const sigset_t *set)
     int epoll = epoll_create1(EPOLL_CLOEXEC);
     if (epoll < 0)
         return -errno;
+    coir__fd_renew(epoll);
     int err = add_all(epoll, set);
     return err < 0 ? err : epoll;
 }
@@ -176,8 +210,8 @@ static long wait_for(const sigset_t *set)
     int fd = coir__signal_fd(set), sig;
     long res = fd < 0 ? fd : 0;
     while (res >= 0 && !(sig = take(set))) {
-        struct pollfd p = { .fd = fd, .events = POLLIN };
-        res = coir__poll(&p, 1, -1);
+        struct coir__op op = { .code = COIR__OP_POLL, .fd = fd, .flags = POLLIN, .counted = true };
+        res = coir__op_run(&op);
     }
     if (fd >= 0)
         coir__signal_fd_put(fd);

@@ -12,6 +12,13 @@
 COIR_HIDDEN int coir__signal_fd(const sigset_t *set);
 COIR_HIDDEN void coir__signal_fd_put(int fd);
 
+/* sigaction(2); of a signal that a coir_system has ignored, what it comes back to. 0, or -errno. */
+COIR_HIDDEN int coir__signal_action(int sig, const struct sigaction *action,
+                                    struct sigaction *before);
+
+/* Which signal interrupts the library's threads; 0: none. */
+COIR_HIDDEN int coir__signal_of_interrupts(void);
+
 /* Of cases whose fd is such a descriptor. */
 COIR_HIDDEN extern const struct coir__select_kind coir__select_signal;
 

@@ -106,11 +106,14 @@ ssize_t coir_sendfile(int out, int in, off_t *offset, size_t count)
     return coir__edge(res);
 }
 
-/* Until fd is ready for events, or is none. */
+/* Until fd is ready for events, if it can be waited for. */
 static long ready(int fd, short events)
 {
-    struct pollfd p = { .fd = fd, .events = events };
-    return fd < 0 ? 0 : coir__poll(&p, 1, -1);
+    struct coir__op op = {
+        .code = COIR__OP_POLL, .fd = fd, .flags = (uint16_t)events, .counted = true
+    };
+    long res = fd < 0 ? 0 : coir__op_run(&op);
+    return coir__op_never_polls((int32_t)res) ? 0 : res;
 }
 
 static bool is_pipe(int fd)

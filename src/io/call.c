@@ -149,7 +149,7 @@ void coir__call_start(struct coir__worker *w, struct coir__op *op)
         put(c, call);
     }
     op->phase = COIR__OP_HELD;
-    coir__op_complete(w, op, waiting ? err : (int32_t)coir__blocking(op));
+    coir__op_complete(w, op, (int32_t)(waiting ? coir__start_error(err) : coir__blocking(op)));
 }
 
 void coir__call_stop(struct coir__worker *w, struct coir__op *op)

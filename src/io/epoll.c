@@ -133,10 +133,11 @@ static bool ep_look(struct coir__worker *w)
 static void ep_wait(struct coir__worker *w, int64_t until_ns)
 {
     struct epoll *e = ep_of(w);
-    bool block = until_ns != 0;
+    uint64_t before = e->io.in_flight;
     e->io.at_once = 0;
     until_ns = coir__call_stop_again(w, until_ns);
     until_ns = coir__ready_check(w, &e->ready, until_ns);
+    bool block = until_ns != 0 && e->io.in_flight == before; /* else a fiber was woken */
     if (!block && !e->ready.armed)
         return;
     coir__count(&w->counters.enters, 1);

@@ -10,9 +10,9 @@
  * Order     the count is raised before the SQE is made, and CLOSING is read by the same
  *           instruction: no op can meet a reused number.
  * READS, WRITES  the file is known to have such a call: coir__fd_can.
- * Generation  grows with each close, and when the number is given anew after a close that was not
- *           ours: an op that has to be tried again after its count has gone
- *           back to 0 finds out that its number means another file by now.
+ * Generation  grows with each close, and when the number is known to be given anew after a close
+ *           that was not ours. An op that has to be tried again after its count has gone back to 0
+ *           finds out by it that its number means another file by now.
  * The table has two levels; a leaf, once mapped, stays. */
 #include "fdtab.h"
 

@@ -412,8 +412,10 @@ static inline __attribute__((always_inline)) long run(struct coir__op *op)
     bool again = false;
     while (res >= 0) {
         res = coir__op_begin(op);
-        if (res < 0)
+        if (res < 0) {
+            res = coir__op_partly(op, res);
             break;
+        }
         if (!try_it(op, &res)) {
             long err = again ? coir__fiber_check(f) : 0;
             res = err < 0 ? give_up(op, err) : wait_for(op, f);

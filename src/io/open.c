@@ -5,6 +5,7 @@
  * could not be done so (or that creates or truncates). For a FIFO the first try says something: a
  * writer without a reader fails with ENXIO, a reader does not wait for a writer. Then the open is
  * made again, by a kernel thread. */
+#include "fdtab.h"
 #include "io.h"
 
 #include <errno.h>
@@ -39,7 +40,7 @@ static long await_writer(const struct coir__op *how, int fd)
     return second < 0 && err < 0 ? err : second;
 }
 
-long coir__open(int dir, const char *path, int flags, unsigned mode)
+static long open_file(int dir, const char *path, int flags, unsigned mode)
 {
     struct coir__op op = { .code = COIR__OP_OPENAT,
                            .fd = dir,
@@ -59,4 +60,12 @@ long coir__open(int dir, const char *path, int flags, unsigned mode)
         coir__sys(SYS_fcntl, res, F_GETPIPE_SZ, 0) > 0)
         return await_writer(&op, (int)res);
     return res;
+}
+
+long coir__open(int dir, const char *path, int flags, unsigned mode)
+{
+    long fd = open_file(dir, path, flags, mode);
+    if (fd >= 0)
+        coir__fd_renew((int)fd);
+    return fd;
 }

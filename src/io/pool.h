@@ -54,7 +54,7 @@ COIR_HIDDEN int coir__pool_add(struct coir__pool *pool, struct coir__job *job);
 
 /* The job is not wanted any more. True: it had not begun, and done() is not called. Else, if it can
  * be, it is interrupted: which does nothing when that comes right before its system call, so again
- * later. Not after done(). */
+ * later. Not once the job's memory is given back. */
 COIR_HIDDEN bool coir__pool_stop(struct coir__pool *pool, struct coir__job *job);
 
 #endif

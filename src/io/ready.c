@@ -8,6 +8,7 @@
  * data: its end, an error, something urgent. After such an event it is not believed any more. */
 #include "ready.h"
 
+#include "fdtab.h"
 #include "nowait.h"
 #include "sched/memory.h"
 
@@ -35,13 +36,15 @@ enum {
     EDGES = 8,  /* in epoll, with EPOLLET */
     EMPTY = 16, /* EDGES: nothing to read since the last event; */
     FULL = 32,  /* no room to write; */
-    ODD = 64    /* and it is no plain stream of data any more */
+    ODD = 64,   /* and it is no plain stream of data any more */
+    LISTED = 128
 };
 
 struct coir__fd_state {
     uint32_t generation;
     uint8_t flags;
     uint8_t unasked; /* EDGES: events since an op was here */
+    int32_t next;    /* LISTED: the next descriptor to be checked, or negative */
 };
 
 static long control(struct coir__ready *r, int command, int fd, uint32_t events)
@@ -62,6 +65,7 @@ int coir__ready_open(struct coir__ready *r)
         return (int)fd;
     }
     r->fd = (int)fd;
+    r->listed = -1;
     r->check_ns = COIR__NEVER;
     return 0;
 }
@@ -86,13 +90,27 @@ static struct coir__fd_state *state_of(struct coir__ready *r, int fd)
     return *leaf ? &(*leaf)[fd % LEAF_STATES] : NULL;
 }
 
-/* The same, of the file that op means. */
+/* Nothing is known of the file that the number means now. */
+static void forget(struct coir__fd_state *s, uint32_t generation)
+{
+    s->generation = generation;
+    s->flags &= LISTED;
+    s->unasked = 0;
+}
+
+/* The same, of the file that op means, which is the number's present one. */
 static struct coir__fd_state *state_for(struct coir__ready *r, const struct coir__op *op)
 {
     struct coir__fd_state *s = state_of(r, op->fd);
     if (s && s->generation != op->generation)
-        *s = (struct coir__fd_state){ .generation = op->generation };
+        forget(s, op->generation);
     return s;
+}
+
+/* The program has closed op's file by itself, and the number is another's: not to be tried. */
+static bool is_old(const struct coir__op *op)
+{
+    return op->generation != coir__fd_generation(op->fd);
 }
 
 static void find_kind(struct coir__fd_state *s, int fd)
@@ -140,6 +158,30 @@ static bool is_short(const struct coir__op *op, long res)
            (op->code == COIR__OP_READ || (op->code == COIR__OP_RECV && op->flags == 0));
 }
 
+/* Ops that would find nothing, or no room, when there is none. What else there is may not wait at
+ * all: at an offset, with no bytes to move, or for what is told apart from the data. A vector's
+ * bytes are the kernel's to count. */
+static bool may_be_spared(const struct coir__op *op)
+{
+    switch ((enum coir__opcode)op->code) {
+    case COIR__OP_READ:
+    case COIR__OP_WRITE:
+        return op->offset < 0 && op->len && !op->dont_wait;
+    case COIR__OP_RECV:
+    case COIR__OP_SEND:
+        return op->len && !(op->flags & MSG_OOB) && !op->dont_wait;
+    default:
+        return false;
+    }
+}
+
+/* Does -EAGAIN say that there is no data? */
+static bool is_about_data(const struct coir__op *op)
+{
+    bool receives = op->code == COIR__OP_RECV || op->code == COIR__OP_RECVMSG;
+    return !receives || !(op->flags & (MSG_OOB | MSG_ERRQUEUE));
+}
+
 long coir__ready_try(struct coir__ready *r, struct coir__op *op)
 {
     struct coir__fd_state *s = reads(op) || writes(op) ? state_for(r, op) : NULL;
@@ -147,11 +189,11 @@ long coir__ready_try(struct coir__ready *r, struct coir__op *op)
     if (!s || !(s->flags & EDGES))
         return coir__nowait(op);
     s->unasked = 0;
-    if (s->flags & blocked && !op->dont_wait)
+    if (s->flags & blocked && may_be_spared(op))
         return -EAGAIN;
     long res = coir__nowait(op);
     bool all = s->flags & IS_TCP && !(s->flags & ODD) && is_short(op, res);
-    if (res == -EAGAIN || all)
+    if ((res == -EAGAIN && is_about_data(op)) || all)
         s->flags |= blocked;
     return res;
 }
@@ -177,28 +219,30 @@ static long arm_once(struct coir__ready *r, struct coir__io *io, int fd)
     return err == -ENOENT ? control(r, EPOLL_CTL_ADD, fd, events) : err;
 }
 
-/* first: the command that is likely to be right. */
-static long arm_edges(struct coir__ready *r, int fd, int first)
+static const uint32_t EDGE_EVENTS = EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | EPOLLRDNORM |
+                                    EPOLLRDBAND | EPOLLWRNORM | EPOLLWRBAND | EPOLLMSG | EPOLLET;
+
+static long arm_edges(struct coir__ready *r, int fd)
 {
-    const uint32_t events = EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | EPOLLET;
-    long err = control(r, first, fd, events);
-    if (err == -EEXIST)
-        return control(r, EPOLL_CTL_MOD, fd, events);
-    return err == -ENOENT ? control(r, EPOLL_CTL_ADD, fd, events) : err;
+    long err = control(r, EPOLL_CTL_ADD, fd, EDGE_EVENTS);
+    return err == -EEXIST ? control(r, EPOLL_CTL_MOD, fd, EDGE_EVENTS) : err;
 }
 
 static void set_phase(struct coir__ready *r, struct coir__op *op, uint8_t phase)
 {
     r->armed += (phase == COIR__OP_ARMED) - (op->phase == COIR__OP_ARMED);
-    r->trusted -= op->trusted != 0;
     op->trusted = 0;
     op->phase = phase;
 }
 
-static void trust(struct coir__ready *r, struct coir__op *op)
+static void list(struct coir__ready *r, struct coir__fd_state *s, int fd)
 {
-    op->trusted = 1;
-    if (!r->trusted++ && r->check_ns == COIR__NEVER)
+    if (s->flags & LISTED)
+        return;
+    s->flags |= LISTED;
+    s->next = r->listed;
+    r->listed = fd;
+    if (r->check_ns == COIR__NEVER)
         r->check_ns = coir__host_now() + CHECK_NS;
 }
 
@@ -212,11 +256,12 @@ static long arm(struct coir__ready *r, struct coir__io *io, struct coir__op *op)
 {
     struct coir__fd_state *s = state_for(r, op);
     if (s && s->flags & EDGES) {
-        trust(r, op);
+        op->trusted = 1;
+        list(r, s, op->fd);
         return 0;
     }
     if ((reads(op) || writes(op)) && is_socket(r, op)) {
-        long err = arm_edges(r, op->fd, EPOLL_CTL_ADD);
+        long err = arm_edges(r, op->fd);
         if (err == 0)
             s->flags |= EDGES;
         return err;
@@ -264,7 +309,7 @@ static void give_up(struct coir__worker *w, struct coir__ready *r, int fd, long 
 static void try_again(struct coir__worker *w, struct coir__ready *r, struct coir__op *op)
 {
     set_phase(r, op, COIR__OP_HELD);
-    long res = coir__ready_try(r, op);
+    long res = is_old(op) ? coir__op_partly(op, -EBADF) : coir__ready_try(r, op);
     if (res == COIR__CANNOT) {
         r->cannot(w, op);
         return;
@@ -302,7 +347,7 @@ static struct coir__op *alone(struct coir__io *io, int fd, uint32_t events)
     for (struct coir__op *op = *coir__io_bucket(io, fd); op; op = op->next) {
         if (op->fd != fd || op->phase != COIR__OP_ARMED || !(coir__ready_events(op) & events))
             continue;
-        if (found || !op->waiter.fiber || op->group || op->code == COIR__OP_POLL)
+        if (found || !op->waiter.fiber || op->group || op->code == COIR__OP_POLL || is_old(op))
             return NULL;
         found = op;
     }
@@ -328,6 +373,16 @@ static void note(struct coir__ready *r, struct coir__io *io, struct coir__fd_sta
     }
 }
 
+/* Try those who wait for these events of fd, and arm it for who still waits. */
+static void serve(struct coir__worker *w, struct coir__ready *r, int fd, uint32_t events)
+{
+    try_all(w, r, fd, events);
+    const struct coir__fd_state *s = state_of(r, fd);
+    long err = s && s->flags & EDGES ? 0 : arm_once(r, w->io, fd);
+    if (err < 0)
+        give_up(w, r, fd, err);
+}
+
 static void handle(struct coir__worker *w, struct coir__ready *r, int fd, uint32_t events)
 {
     struct coir__io *io = w->io;
@@ -343,10 +398,7 @@ static void handle(struct coir__worker *w, struct coir__ready *r, int fd, uint32
         coir__op_complete(w, op, COIR__AGAIN);
         return;
     }
-    try_all(w, r, fd, events);
-    long err = edges ? 0 : arm_once(r, io, fd);
-    if (err < 0)
-        give_up(w, r, fd, err);
+    serve(w, r, fd, events);
 }
 
 static long collect(struct coir__ready *r, struct epoll_event *events, int64_t until_ns)
@@ -388,25 +440,27 @@ bool coir__ready_wait(struct coir__worker *w, struct coir__ready *r, int other, 
     return others;
 }
 
-/* Who was here at the last check. Modified, a descriptor tells of its events anew. */
-static long check(struct coir__ready *r, struct coir__op *op)
+/* What is due are those who were here at the last check. Modified, a descriptor tells of its events
+ * anew; one that is not there is another file's by now, and all is tried again. */
+static void check(struct coir__worker *w, struct coir__ready *r, struct coir__fd_state *s, int fd)
 {
-    if (op->trusted == 0 || op->trusted++ == 1)
-        return 0;
-    op->trusted = 0;
-    r->trusted--;
-    return arm_edges(r, op->fd, EPOLL_CTL_MOD);
-}
-
-static void check_bucket(struct coir__worker *w, struct coir__ready *r,
-                         struct coir__op *const *head)
-{
-    struct coir__op *op = *head;
-    while (op) {
-        long err = check(r, op);
-        if (err < 0)
-            give_up(w, r, op->fd, err);
-        op = err < 0 ? *head : op->next;
+    bool due = false, gone = false;
+    for (struct coir__op *op = *coir__io_bucket(w->io, fd); op; op = op->next) {
+        if (op->fd != fd || op->phase != COIR__OP_ARMED || !op->trusted)
+            continue;
+        gone |= is_old(op);
+        if (op->trusted++ == 1) {
+            list(r, s, fd);
+        } else {
+            op->trusted = 0;
+            due = true;
+        }
+    }
+    if (due && !gone)
+        gone = control(r, EPOLL_CTL_MOD, fd, EDGE_EVENTS) < 0;
+    if (gone) {
+        forget(s, coir__fd_generation(fd));
+        serve(w, r, fd, ~0u);
     }
 }
 
@@ -414,12 +468,17 @@ int64_t coir__ready_check(struct coir__worker *w, struct coir__ready *r, int64_t
 {
     if (r->check_ns == COIR__NEVER)
         return until_ns;
-    int64_t now_ns = coir__host_now();
-    if (now_ns >= r->check_ns) {
-        struct coir__io *io = w->io;
-        for (uint32_t i = 0; i < io->buckets; i++)
-            check_bucket(w, r, &io->by_fd[i]);
-        r->check_ns = r->trusted ? now_ns + CHECK_NS : COIR__NEVER;
+    if (coir__host_now() >= r->check_ns) {
+        int fd = r->listed;
+        r->listed = -1;
+        r->check_ns = COIR__NEVER;
+        while (fd >= 0) {
+            struct coir__fd_state *s = state_of(r, fd);
+            int next = s->next;
+            s->flags &= (uint8_t)~LISTED;
+            check(w, r, s, fd);
+            fd = next;
+        }
     }
     return until_ns < r->check_ns ? until_ns : r->check_ns;
 }

@@ -8,7 +8,8 @@
  * Others     get EPOLLONESHOT, for the events of all ops that wait for them, each time anew.
  * Checked    the program may close a socket by itself, and its number come to mean another one,
  *            which epoll knows nothing of. Whoever waits without a word to the kernel is checked
- *            once, after some time: what should be there is modified, and added if it is gone.
+ *            once, after some time: what should be there is modified. If it is gone, everything
+ *            begins anew.
  * Hot        an event wakes the fiber, and the fiber tries: what arrives is taken in right before
  *            it is used, and not while hundreds of others are before it. Several that wait for one
  *            event, and plain threads, are served where the event is, oldest first.
@@ -25,9 +26,9 @@ enum { COIR__AGAIN = -(1 << 21) };
 struct coir__fd_state;
 
 struct coir__ready {
-    int fd;           /* of its epoll; negative: there is none yet */
-    uint32_t armed;   /* ops */
-    uint32_t trusted; /* of those, not checked yet; and when to check */
+    int fd;         /* of its epoll; negative: there is none yet */
+    uint32_t armed; /* ops */
+    int32_t listed; /* the first descriptor of those to be checked, negative: none; and when */
     int64_t check_ns;
     bool arms_later; /* an event is being handled: its descriptor is armed after it */
     uint64_t round;  /* counts events */

@@ -41,7 +41,7 @@ static long attempt(struct coir__op *op)
     case COIR__OP_WRITEV:
         return try_write(op);
     case COIR__OP_RECV:
-        return op->flags & MSG_WAITALL ? -EAGAIN : coir__nowait(op);
+        return op->flags & MSG_WAITALL && !op->dont_wait ? -EAGAIN : coir__nowait(op);
     case COIR__OP_SEND:
     case COIR__OP_SENDMSG:
     case COIR__OP_RECVMSG:

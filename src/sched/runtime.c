@@ -84,7 +84,7 @@ static void worker_leave(struct coir__worker *w)
         coir__worker_read_inbox(w);
         engine->stop_all(w);
         if (engine->in_flight(w))
-            engine->wait(w, COIR__NEVER);
+            coir__worker_await_mail(w);
     } while (engine->in_flight(w) || atomic_load(&w->inbox));
     coir__worker_await_kickers(w);
     engine->fini(w);

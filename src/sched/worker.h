@@ -212,6 +212,9 @@ COIR_HIDDEN void coir__worker_read_inbox(struct coir__worker *w);
 /* Wake w's loop if it sleeps. Any thread; what w should see was written before. */
 COIR_HIDDEN void coir__worker_kick(struct coir__worker *w);
 
+/* w, which runs no fibers any more, waits until an op is over or it gets mail. */
+COIR_HIDDEN void coir__worker_await_mail(struct coir__worker *w);
+
 /* w sleeps no more: wait until nobody is about to kick it. Before its engine goes. */
 COIR_HIDDEN void coir__worker_await_kickers(struct coir__worker *w);
 

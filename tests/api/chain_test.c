@@ -1,5 +1,5 @@
 /* tests/api/chain_test.c - how much stack lies between a fiber's beginning and the place where it
- * parks: less than 1 KiB for every call but coir_poll.
+ * parks: less than 1 KiB for every call but a select on signals, of which a program has few.
  * SPDX-License-Identifier: MIT
  *
  * Stack tops are spread over 3 of a page's 4 KiB (sched/stack.h). As long as a parked fiber's
@@ -13,9 +13,11 @@
 
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* coir_poll keeps the operations on a few descriptors in its frame instead of allocating them. */
@@ -28,7 +30,7 @@ enum { PATIENCE_S = 60 };
 
 struct chain {
     int empty[2], full[2]; /* socket pairs: nothing to read from one, no room in the other */
-    int listener;
+    int listener, pipe[2];
     coir_fiber *other;
     coir_future *future;
     long bytes;
@@ -111,6 +113,76 @@ static void *in_send(void *arg)
 static void *in_accept(void *arg)
 {
     coir_accept(((struct chain *)arg)->listener, NULL, NULL);
+    return NULL;
+}
+
+static void *in_signal(void *arg)
+{
+    static sigset_t set;
+    int sig;
+    (void)arg;
+    sigaddset(&set, SIGUSR1);
+    sigaddset(&set, SIGUSR2);
+    coir_signal_watch(&set);
+    coir_sigwait(&set, &sig);
+    return NULL;
+}
+
+static pid_t start_child(void)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        alarm(PATIENCE_S);
+        pause();
+        _exit(0);
+    }
+    return pid;
+}
+
+static void *in_waitpid(void *arg)
+{
+    (void)arg;
+    pid_t pid = start_child();
+    coir_waitpid(pid, NULL, 0);
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    return NULL;
+}
+
+static void *in_wait_for_any(void *arg)
+{
+    (void)arg;
+    pid_t pid = start_child();
+    coir_waitpid(-1, NULL, 0);
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    return NULL;
+}
+
+static void *until_cancelled(void *arg)
+{
+    while (coir_check() == 0)
+        usleep(500);
+    return arg;
+}
+
+static void *in_blocking(void *arg)
+{
+    coir_blocking(until_cancelled, arg, NULL);
+    return NULL;
+}
+
+static void *in_reader(void *arg)
+{
+    char *line;
+    coir_reader r = { .fd = ((struct chain *)arg)->empty[0], .buf = buf, .cap = sizeof buf };
+    coir_reader_line(&r, &line);
+    return NULL;
+}
+
+static void *in_splice(void *arg)
+{
+    coir_splice(((struct chain *)arg)->pipe[0], NULL, ((struct chain *)arg)->empty[0], NULL, 1, 0);
     return NULL;
 }
 
@@ -324,6 +396,12 @@ static const struct {
     { "coir_accept", in_accept },
     { "coir_read, timed", in_timed_read },
     { "coir_poll", in_poll },
+    { "coir_sigwait", in_signal },
+    { "coir_waitpid", in_waitpid },
+    { "coir_waitpid, any", in_wait_for_any },
+    { "coir_blocking", in_blocking },
+    { "coir_reader_line", in_reader },
+    { "coir_splice", in_splice },
     { "coir_await", in_await },
     { "coir_await_any of 8", in_await_any },
     { "coir_stream_next of 5", in_stream_next },
@@ -370,6 +448,7 @@ static void open_all(struct chain *c)
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, c->full), 0);
     while (send(c->full[0], buf, sizeof buf, MSG_DONTWAIT) > 0)
         ;
+    assert_int_equal(pipe(c->pipe), 0);
     struct sockaddr_in any = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
     c->listener = socket(AF_INET, SOCK_STREAM, 0);
     assert_int_equal(bind(c->listener, (struct sockaddr *)&any, sizeof any), 0);
@@ -400,6 +479,8 @@ static void from_entry_to_park_it_is_less_than_a_kibibyte(void **state)
         close(chains[0].full[i]);
     }
     close(chains[0].listener);
+    close(chains[0].pipe[0]);
+    close(chains[0].pipe[1]);
     assert_int_equal(too_long, 0);
 }
 

@@ -3,6 +3,8 @@
  * SPDX-License-Identifier: MIT */
 #include "calls_that_wait.h"
 
+#include <sys/stat.h>
+
 struct left {
     struct waiting wait;
     long result;
@@ -193,6 +195,37 @@ static void it_runs_again_and_again(void **state)
         assert_true(test_maps() <= maps + 2);
 }
 
+/* Calls on threads that nobody can interrupt: their end is all that the worker waits for. */
+static void *ask_for_ever(void *arg)
+{
+    struct stat st;
+    (void)arg;
+    COIR_SHIELD(LONG)
+        while (coir_stat("/dev/null", &st) == 0)
+            ;
+    return NULL;
+}
+
+static void leave_askers(void *arg)
+{
+    coir_attr attr = { .flags = COIR_DETACHED | COIR_SPREAD };
+    (void)arg;
+    for (int i = 0; i < 4; i++)
+        EXPECT(coir_spawn_with(&attr, ask_for_ever, NULL) != NULL);
+    coir_sleep(COIR_US(300));
+}
+
+static void the_last_calls_on_threads_are_awaited(void **state)
+{
+    (void)state;
+    for (const unsigned *n = test_workers; *n; n++)
+        for (int i = 0; i < test_scaled(8, 3); i++) {
+            coir_options options = { .workers = *n, .drain_ns = 1000 };
+            assert_int_equal(coir_run(leave_askers, NULL, &options), 0);
+            assert_no_findings();
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -200,6 +233,7 @@ int main(void)
         cmocka_unit_test(deaf_calls_are_ended_too),
         cmocka_unit_test(a_close_may_be_the_last),
         cmocka_unit_test(it_runs_again_and_again),
+        cmocka_unit_test(the_last_calls_on_threads_are_awaited),
     };
     return RUN_AT_HOME(tests);
 }

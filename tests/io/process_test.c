@@ -196,7 +196,61 @@ static void shells_run(void *arg)
     EXPECT(before.sa_handler == after.sa_handler);
 }
 
+struct pidfd_wait {
+    int fd;
+    siginfo_t info;
+};
+
+static void wait_for_closed(void *arg)
+{
+    struct pidfd_wait *w = arg;
+    EXPECT_FAILS(coir_waitid(P_PIDFD, (id_t)w->fd, &w->info, WEXITED), EBADF);
+    EXPECT_EQ(w->info.si_pid, 0);
+}
+
+/* And the number is another child's at once. */
+static void closed_descriptors_end_the_wait(void *arg)
+{
+    struct side side;
+    pid_t first = start_sleeper(), second = start_sleeper();
+    (void)arg;
+    struct pidfd_wait w = { .fd = (int)syscall(SYS_pidfd_open, first, 0) };
+    int other = (int)syscall(SYS_pidfd_open, second, 0), fd = w.fd;
+    if (!EXPECT(fd >= 0 && other >= 0))
+        return;
+    side_start(&side, wait_for_closed, &w);
+    until_waiting(&side);
+    EXPECT_EQ(coir_close(fd), 0);
+    EXPECT_EQ(dup2(other, fd), fd);
+    kill(second, SIGKILL);
+    side_wait(&side);
+    kill(first, SIGKILL);
+    EXPECT_EQ(coir_waitid(P_PIDFD, (id_t)fd, &w.info, WEXITED), 0);
+    EXPECT_EQ(w.info.si_pid, second);
+    EXPECT_EQ(coir_waitpid(first, NULL, 0), first);
+    close(fd);
+    close(other);
+}
+
+static void *look_at_mask(void *arg)
+{
+    (void)arg;
+    int status = coir_system("grep -q 'SigBlk:.*[1-9a-f]' /proc/self/status");
+    EXPECT_EQ(WEXITSTATUS(status), 1); /* there is none */
+    return NULL;
+}
+
+/* Also from a thread that runs a function for a fiber. */
+static void shells_block_nothing(void *arg)
+{
+    (void)arg;
+    look_at_mask(NULL);
+    EXPECT_EQ(coir_blocking(look_at_mask, NULL, NULL), 0);
+}
+
 BODY_TEST(a_childs_end_is_told, ends_are_told)
+BODY_TEST(a_closed_pidfd_ends_the_wait, closed_descriptors_end_the_wait)
+BODY_TEST(a_shell_has_no_signal_blocked, shells_block_nothing)
 BODY_TEST(any_childs_end_is_told, any_child_is_told)
 BODY_TEST(stops_and_continues_are_told, stops_are_told)
 BODY_TEST(a_deadline_ends_the_wait_only, deadlines_end_the_wait_only)
@@ -207,6 +261,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_childs_end_is_told),
+        cmocka_unit_test(a_closed_pidfd_ends_the_wait),
+        cmocka_unit_test(a_shell_has_no_signal_blocked),
         cmocka_unit_test(any_childs_end_is_told),
         cmocka_unit_test(stops_and_continues_are_told),
         cmocka_unit_test(a_deadline_ends_the_wait_only),

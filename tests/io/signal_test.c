@@ -5,7 +5,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 
-static sigset_t one, both; /* SIGUSR1; and SIGUSR2 */
+static sigset_t one, both, interrupt; /* SIGUSR1; and SIGUSR2; SIGINT */
 
 static void make_sets(void)
 {
@@ -13,6 +13,8 @@ static void make_sets(void)
     sigaddset(&one, SIGUSR1);
     both = one;
     sigaddset(&both, SIGUSR2);
+    sigemptyset(&interrupt);
+    sigaddset(&interrupt, SIGINT);
 }
 
 struct wait {
@@ -126,6 +128,9 @@ static void mistakes(void *arg)
     EXPECT_FAILS(coir_signal_watch(NULL), EINVAL);
     EXPECT_FAILS(coir_signal_watch(&bad), EINVAL);
     EXPECT_EQ(coir_signal_watch(&none), 0);
+    sigemptyset(&bad);
+    sigaddset(&bad, SIGRTMAX); /* the library's, to interrupt its threads */
+    EXPECT_FAILS(coir_signal_watch(&bad), EINVAL);
     coir_case c = COIR_CASE_SIGNAL(&other, &sig);
     EXPECT_FAILS(coir_select(&c, 1, 0), EINVAL);
 }
@@ -173,6 +178,37 @@ static void children_are_not_meant(void *arg)
     }
 }
 
+static void run_shell(void *arg)
+{
+    EXPECT_EQ(coir_system(arg), 0);
+}
+
+/* It begins to be watched while it is ignored for a shell. */
+static void shells_leave_it_watched(void *arg)
+{
+    struct sigaction now;
+    struct side side;
+    struct wait w = { .set = &interrupt };
+    (void)arg;
+    side_start(&side, run_shell, "sleep 0.05");
+    do
+        sigaction(SIGINT, NULL, &now);
+    while (now.sa_handler != SIG_IGN && (nap(), true));
+    EXPECT_EQ(coir_signal_watch(&interrupt), 0);
+    raise(SIGINT); /* ignored */
+    side_wait(&side);
+    raise(SIGINT);
+    wait_for(&w);
+    EXPECT_EQ(w.result, 0);
+    COIR_TIMEOUT(COIR_MS(1))
+        EXPECT_EQ(coir_sigwait(&interrupt, &w.sig), ETIMEDOUT);
+    signal(SIGINT, SIG_DFL);
+    EXPECT_EQ(coir_signal_watch(&interrupt), 0); /* the handler was lost */
+    raise(SIGINT);
+    EXPECT_EQ(wait_now(&interrupt), SIGINT);
+    signal(SIGINT, SIG_DFL);
+}
+
 /* A test's child is one that was forked. */
 static void watch_first(void *arg)
 {
@@ -196,12 +232,83 @@ WATCHING_TEST(each_is_told_once, each_goes_to_one)
 WATCHING_TEST(select_has_a_case_for_it, selects_see_them)
 WATCHING_TEST(sets_that_are_wrong, mistakes)
 WATCHING_TEST(a_childs_own_signals_are_its_own, children_are_not_meant)
+WATCHING_TEST(a_shell_leaves_what_it_ignored_watched, shells_leave_it_watched)
+
+/* In children, in which nothing is watched yet. */
+
+static int watch_without_room(void *arg)
+{
+    struct rlimit limit;
+    struct sigaction now;
+    sigset_t set, mask;
+    (void)arg;
+    sigemptyset(&set);
+    sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGALRM);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    int room = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    getrlimit(RLIMIT_NOFILE, &limit);
+    limit.rlim_cur = (rlim_t)room + 1; /* for one, and there are two */
+    close(room);
+    setrlimit(RLIMIT_NOFILE, &limit);
+    EXPECT_FAILS(coir_signal_watch(&set), EMFILE);
+    EXPECT_EQ(dup(1), room);
+    pthread_sigmask(SIG_BLOCK, NULL, &mask);
+    sigaction(SIGHUP, NULL, &now);
+    EXPECT(sigismember(&mask, SIGHUP) && sigismember(&mask, SIGALRM));
+    EXPECT(now.sa_handler == SIG_DFL);
+    return no_findings_status();
+}
+
+static void a_watch_that_fails_changes_nothing(void **state)
+{
+    (void)state;
+    run_in_child(watch_without_room, NULL);
+}
+
+static int watch_as_descriptor_0(void *arg)
+{
+    (void)arg;
+    close(0);
+    alarm(WATCHDOG_SECONDS);
+    EXPECT_EQ(coir_signal_watch(&one), 0);
+    raise(SIGUSR1);
+    EXPECT_EQ(wait_now(&one), SIGUSR1);
+    return no_findings_status();
+}
+
+static void descriptor_0_is_as_good_as_any(void **state)
+{
+    (void)state;
+    run_in_child(watch_as_descriptor_0, NULL);
+}
+
+/* The parent's numbers are the child's own by now. */
+static int watch_anew(void *arg)
+{
+    (void)arg;
+    for (int fd = 3; fd < 64; fd++)
+        close(fd);
+    for (int fd = 3; fd < 16; fd++)
+        EXPECT_EQ(open("/dev/null", O_WRONLY | O_CLOEXEC), fd);
+    EXPECT_EQ(coir_signal_watch(&both), 0);
+    for (int fd = 3; fd < 16; fd++)
+        EXPECT_EQ(write(fd, "x", 1), 1);
+    return no_findings_status();
+}
+
+static void a_childs_files_are_left_alone(void **state)
+{
+    (void)state;
+    run_in_child(watch_anew, NULL);
+}
 
 int main(void)
 {
     make_sets();
-    if (coir_signal_watch(&both) < 0)
+    if (coir_signal_watch(&both) < 0 || coir_signal_watch(&interrupt) < 0)
         return 1;
+    signal(SIGINT, SIG_DFL);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_signal_ends_the_wait),
         cmocka_unit_test(what_nobody_waited_for_is_kept),
@@ -210,6 +317,10 @@ int main(void)
         cmocka_unit_test(sets_that_are_wrong),
         cmocka_unit_test(a_cancel_ends_the_wait),
         cmocka_unit_test(a_childs_own_signals_are_its_own),
+        cmocka_unit_test(a_shell_leaves_what_it_ignored_watched),
+        cmocka_unit_test(a_watch_that_fails_changes_nothing),
+        cmocka_unit_test(descriptor_0_is_as_good_as_any),
+        cmocka_unit_test(a_childs_files_are_left_alone),
     };
     return RUN_ON_ALL_RUNGS(tests);
 }
