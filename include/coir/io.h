@@ -7,7 +7,8 @@
  *             with ETIMEDOUT or ECANCELED then. A read, write or sync of a regular file that the
  *             kernel has begun cannot be stopped: it completes first.
  *   Never     EINTR, EAGAIN or SIGPIPE (EPIPE comes as an error), whatever the descriptor's
- *             O_NONBLOCK says.
+ *             O_NONBLOCK says; but EAGAIN, or EINPROGRESS from a connect, when SO_RCVTIMEO or
+ *             SO_SNDTIMEO of a socket is over, some ten milliseconds late.
  *   EBADF     also when coir_close() closes the descriptor meanwhile.
  *   ENOMEM    also when the kernel or the runtime has no memory to start the operation; nothing has
  *             happened then.

@@ -30,8 +30,8 @@ COIR_API int coir_system(const char *command);
  * while nobody waits is kept, and each is told once. SIGKILL, SIGSTOP and those of a program's
  * own faults (SIGSEGV, SIGBUS, SIGFPE, SIGILL) cannot be watched. Each takes a descriptor, for
  * good. A child that is forked does not tell this process of its own signals.
- * Returns  0; -1 with EINVAL (also for SIGRTMAX, or whichever real-time signal below it the library
- *          interrupts its threads by), EMFILE; then nothing has changed. Any thread; never parks. */
+ * Returns  0; -1 with EINVAL (also for the real-time signal by which the library interrupts its
+ *          threads: SIGRTMAX mostly), EMFILE; then nothing has changed. Any thread; never parks. */
 COIR_API int coir_signal_watch(const sigset_t *set);
 
 /* sigwait(3), of signals that are watched: wait until one has come, take it, and store it in *sig.

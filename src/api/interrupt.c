@@ -2,8 +2,8 @@
  * SPDX-License-Identifier: MIT
  *
  * It is a real-time signal that the program leaves at its default, the highest one there is when
- * the first such call begins, or the first signal is watched. Its handler, which does nothing, stays: without it a late signal
- * would end the process. */
+ * the first such call begins, or the first signal is watched. Its handler, which does nothing,
+ * stays: without it a late signal would end the process. */
 #include "signal.h"
 
 #include <pthread.h>

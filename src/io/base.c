@@ -2,6 +2,7 @@
  * SIGPIPE.
  * SPDX-License-Identifier: MIT */
 #include "call.h"
+#include "sock_timeout.h"
 
 #include "sched/memory.h"
 
@@ -41,6 +42,7 @@ int coir__io_init(struct coir__io *io)
     io->buckets = COIR__OP_BUCKETS;
     io->sigpipe_blocked = block_sigpipe();
     coir__calls_begin();
+    coir__sock_timeouts_init(&io->timeouts);
     return 0;
 }
 
@@ -59,6 +61,7 @@ static void free_table(struct coir__io *io)
 void coir__io_fini(struct coir__io *io)
 {
     coir__calls_end(io);
+    coir__sock_timeouts_fini(&io->timeouts);
     if (io->sigpipe_blocked)
         unblock_sigpipe();
     coir__sys(SYS_close, io->event_fd);

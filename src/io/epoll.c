@@ -6,6 +6,7 @@
 #include "fdtab.h"
 #include "nowait.h"
 #include "ready.h"
+#include "sock_timeout.h"
 #include "sched/memory.h"
 #include "sched/runtime.h"
 
@@ -136,6 +137,7 @@ static void ep_wait(struct coir__worker *w, int64_t until_ns)
     uint64_t before = e->io.in_flight;
     e->io.at_once = 0;
     until_ns = coir__call_stop_again(w, until_ns);
+    until_ns = coir__sock_timeout_check(w, until_ns);
     until_ns = coir__ready_check(w, &e->ready, until_ns);
     bool block = until_ns != 0 && e->io.in_flight == before; /* else a fiber was woken */
     if (!block && !e->ready.armed)

@@ -8,6 +8,7 @@
 #include "ready.h"
 #include "sched/runtime.h"
 #include "sched/sanitize.h"
+#include "sock_timeout.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -175,6 +176,7 @@ static __attribute__((noinline)) long wait_ready(struct coir__op *op)
                              .fd = op->fd,
                              .generation = op->generation,
                              .counted = true,
+                             .for_another = true,
                              .flags = (uint32_t)readiness(op) };
     long res = coir__op_run(&poll);
     return res < 0 ? res : 0;
@@ -191,6 +193,12 @@ static long pause_for_room(void)
     return 0;
 }
 
+/* The socket has a timeout, which is over. */
+static long timed_out(const struct coir__op *op)
+{
+    return op->code == COIR__OP_CONNECT ? -EINPROGRESS : -EAGAIN;
+}
+
 /* Is that the end? False: *res may have to be tried again. */
 static bool settled(struct coir__op *op, long *res)
 {
@@ -199,6 +207,10 @@ static bool settled(struct coir__op *op, long *res)
     if (*res == -EINTR) {
         op->interrupted = true;
         return false;
+    }
+    if (*res == -EAGAIN && op->stop_error == EAGAIN) {
+        *res = timed_out(op);
+        return true;
     }
     if (*res == -EAGAIN && !op->dont_wait) {
         *res = op->code == COIR__OP_CONNECT ? pause_for_room() : wait_ready(op);
@@ -210,6 +222,8 @@ static bool settled(struct coir__op *op, long *res)
         (*res == -EINPROGRESS || (*res == -EALREADY && (op->connecting || op->interrupted)))) {
         op->connecting = true;
         *res = wait_ready(op);
+        if (*res == -EAGAIN)
+            *res = timed_out(op);
         return *res < 0;
     }
     if (op->connecting && *res == -EISCONN)
@@ -292,6 +306,18 @@ static void prepare_to_wait(struct coir__op *op, struct coir__fiber *f)
     op->waiter.stop = stop_waiting;
     atomic_store_explicit(&op->waiter.word, COIR__WAITING, memory_order_relaxed);
     op->stop_error = 0;
+    op->looked_at = false;
+}
+
+/* When who lends op has waited long enough. */
+static int64_t end_of_wait(const struct coir__op *op, int64_t *timeout_ns)
+{
+    int64_t deadline_ns = coir__host_thread_deadline();
+    *timeout_ns = coir__sock_timeout(op);
+    int64_t until_ns = *timeout_ns ? coir__host_now() + *timeout_ns : COIR__NEVER;
+    if (until_ns >= deadline_ns)
+        *timeout_ns = 0;
+    return *timeout_ns ? until_ns : deadline_ns;
 }
 
 static bool try(struct coir__op *op, long *res)
@@ -321,9 +347,12 @@ static long run_once_as_thread(struct coir__op *op, long *res)
             coir__fd_end(op->fd);
         return coir__start_error(err);
     }
+    int64_t timeout_ns, until_ns = end_of_wait(op, &timeout_ns);
     prepare_to_wait(op, NULL);
     coir__lend(&lent);
-    coir__lend_await(&lent, coir__host_thread_deadline());
+    coir__lend_await(&lent, until_ns);
+    if (timeout_ns && op->stop_error == ETIMEDOUT)
+        op->stop_error = EAGAIN;
     *res = outcome(op);
     if (*res == -ECANCELED && op->stop_error == ECANCELED) {
         op->connecting = op->code == COIR__OP_CONNECT; /* that goes on without us */
@@ -389,6 +418,13 @@ static long give_up(const struct coir__op *op, long err)
     return coir__op_partly(op, err);
 }
 
+static inline __attribute__((always_inline)) void wait_in_flight(struct coir__op *op,
+                                                                 struct coir__fiber *f)
+{
+    coir__sock_timeout_note(coir__worker_self()->io, op);
+    coir__waiter_wait(&op->waiter, COIR__WHY_IO, f->deadline_ns, NULL, NULL);
+}
+
 /* op, which is counted and would wait. */
 static long wait_for(struct coir__op *op, struct coir__fiber *f)
 {
@@ -399,7 +435,7 @@ static long wait_for(struct coir__op *op, struct coir__fiber *f)
     if (op->state == COIR__OP_IDLE)
         count_at_once(coir__worker_self());
     else
-        coir__waiter_wait(&op->waiter, COIR__WHY_IO, f->deadline_ns, NULL, NULL);
+        wait_in_flight(op, f);
     return outcome(op);
 }
 

@@ -69,6 +69,9 @@ struct coir__op {
     bool submitted : 1;         /* uring's: the kernel has, or is about to get, its SQE; */
     bool cancelling : 1;        /* the SQE that cancels it; */
     bool finished : 1;          /* and only the cancel's completion is still to come */
+    bool looked_at : 1;         /* sock_timeout.h: in this wait; */
+    bool timed : 1;             /* and it has a timeout */
+    bool for_another : 1;       /* POLL: waits for what an op of the caller's needs */
     bool async;                 /* OPENAT: may block, so not without a kernel thread; open.c */
     int32_t fd;
     uint32_t generation; /* counted: which file of that number; 0: not known yet */
@@ -129,6 +132,13 @@ struct coir__calls {
     struct coir__calls_page *pages;
 };
 
+/* sock_timeout.h: two lists of descriptors, negative: empty; and when to look at them. */
+struct coir__sock_timeouts {
+    struct coir__listed_fd **leaves;
+    int32_t fresh, timed;
+    int64_t check_ns;
+};
+
 /* What every engine keeps in w->io first: the ops in flight on this worker, by descriptor. */
 struct coir__io {
     uint64_t in_flight;
@@ -139,6 +149,7 @@ struct coir__io {
     bool sigpipe_blocked;                   /* on this thread, by us */
     struct coir__op *few[COIR__OP_BUCKETS]; /* it, at first */
     struct coir__calls calls;
+    struct coir__sock_timeouts timeouts;
     struct coir__worker *next; /* in the list of all workers with an engine (fdtab.c) */
 };
 

@@ -182,8 +182,18 @@ static bool is_about_data(const struct coir__op *op)
     return !receives || !(op->flags & (MSG_OOB | MSG_ERRQUEUE));
 }
 
+/* What connects is a new socket mostly, whose number had another one before. */
+static void begin_anew(struct coir__ready *r, const struct coir__op *op)
+{
+    struct coir__fd_state *s = state_of(r, op->fd);
+    if (s)
+        forget(s, op->generation);
+}
+
 long coir__ready_try(struct coir__ready *r, struct coir__op *op)
 {
+    if (op->code == COIR__OP_CONNECT)
+        begin_anew(r, op);
     struct coir__fd_state *s = reads(op) || writes(op) ? state_for(r, op) : NULL;
     uint8_t blocked = reads(op) ? EMPTY : FULL;
     if (!s || !(s->flags & EDGES))

@@ -14,6 +14,7 @@
 #include "fdtab.h"
 #include "io.h"
 #include "ring.h"
+#include "sock_timeout.h"
 #include "sched/memory.h"
 
 #include <errno.h>
@@ -315,6 +316,7 @@ static void uring_wait(struct coir__worker *w, int64_t until_ns)
     bool block = until_ns != 0;
     u->io.at_once = 0;
     until_ns = coir__call_stop_again(w, until_ns);
+    until_ns = coir__sock_timeout_check(w, until_ns);
     if (u->backlog.first)
         work_off_backlog(u);
     if (u->missed.first)

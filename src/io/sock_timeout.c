@@ -1,0 +1,173 @@
+/* io/sock_timeout.c - see sock_timeout.h.
+ * SPDX-License-Identifier: MIT */
+#include "sock_timeout.h"
+
+#include "sched/memory.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+
+static const int64_t CHECK_NS = 10 * 1000 * 1000;
+static const int64_t STAMP_NS = 1 << 20; /* coir__stamp_of's unit */
+
+enum { LEAF_FDS = 512, LEAVES = 1 << 13 };
+
+/* Of a descriptor. FRESH: somebody began to wait for it since the last look. TIMED: who waits for
+ * it has a timeout. */
+struct coir__listed_fd {
+    int32_t next; /* in that list; negative: it is the last */
+    enum { UNLISTED, FRESH, TIMED } list;
+};
+
+void coir__sock_timeouts_init(struct coir__sock_timeouts *t)
+{
+    t->fresh = t->timed = -1;
+    t->check_ns = COIR__NEVER;
+}
+
+void coir__sock_timeouts_fini(struct coir__sock_timeouts *t)
+{
+    if (!t->leaves)
+        return;
+    for (int i = 0; i < LEAVES; i++)
+        if (t->leaves[i])
+            coir__unmap(t->leaves[i], LEAF_FDS * sizeof **t->leaves);
+    coir__unmap(t->leaves, LEAVES * sizeof *t->leaves);
+}
+
+/* NULL: there is no memory for it. */
+static struct coir__listed_fd *find(struct coir__sock_timeouts *t, int fd)
+{
+    if (!t->leaves)
+        t->leaves = coir__map(LEAVES * sizeof *t->leaves);
+    if (!t->leaves)
+        return NULL;
+    struct coir__listed_fd **leaf = &t->leaves[fd / LEAF_FDS];
+    if (!*leaf)
+        *leaf = coir__map(LEAF_FDS * sizeof **leaf);
+    return *leaf ? &(*leaf)[fd % LEAF_FDS] : NULL;
+}
+
+/* The option that op's wait is subject to; 0: none. */
+static int option_of(const struct coir__op *op)
+{
+    switch ((enum coir__opcode)op->code) {
+    case COIR__OP_READ:
+    case COIR__OP_READV:
+        return op->offset < 0 ? SO_RCVTIMEO : 0;
+    case COIR__OP_WRITE:
+    case COIR__OP_WRITEV:
+        return op->offset < 0 ? SO_SNDTIMEO : 0;
+    case COIR__OP_RECV:
+    case COIR__OP_RECVMSG:
+    case COIR__OP_ACCEPT:
+        return SO_RCVTIMEO;
+    case COIR__OP_SEND:
+    case COIR__OP_SENDMSG:
+    case COIR__OP_CONNECT:
+        return SO_SNDTIMEO;
+    case COIR__OP_POLL:
+        return !op->for_another ? 0 : op->flags & POLLIN ? SO_RCVTIMEO : SO_SNDTIMEO;
+    default:
+        return 0;
+    }
+}
+
+int64_t coir__sock_timeout(const struct coir__op *op)
+{
+    struct timeval t = { 0, 0 };
+    socklen_t len = sizeof t;
+    int option = option_of(op);
+    if (!option || coir__sys(SYS_getsockopt, op->fd, SOL_SOCKET, option, &t, &len) < 0)
+        return 0;
+    return (int64_t)t.tv_sec * 1000000000 + (int64_t)t.tv_usec * 1000;
+}
+
+static void check_at(struct coir__sock_timeouts *t, int64_t ns)
+{
+    if (ns < t->check_ns)
+        t->check_ns = ns;
+}
+
+void coir__sock_timeout_note(struct coir__io *io, const struct coir__op *op)
+{
+    struct coir__sock_timeouts *t = &io->timeouts;
+    struct coir__listed_fd *l = option_of(op) ? find(t, op->fd) : NULL;
+    if (!l || l->list == FRESH)
+        return;
+    if (t->fresh < 0 || l->list == TIMED)
+        check_at(t, coir__host_now() + CHECK_NS);
+    if (l->list == TIMED)
+        return; /* all of those are looked at */
+    *l = (struct coir__listed_fd){ t->fresh, FRESH };
+    t->fresh = op->fd;
+}
+
+/* When op's time is over; COIR__NEVER: it has no timeout. Its time begins with the first look. */
+static int64_t end_of(struct coir__op *op, int64_t now_ns)
+{
+    uint32_t now = coir__stamp_of(now_ns);
+    if (op->looked_at && !op->timed)
+        return COIR__NEVER;
+    if (!op->looked_at)
+        op->waiter.since = now;
+    int64_t timeout_ns = coir__sock_timeout(op);
+    op->looked_at = true;
+    op->timed = timeout_ns != 0;
+    int64_t waited_ns = (int64_t)(now - op->waiter.since) * STAMP_NS;
+    return op->timed ? now_ns - waited_ns + timeout_ns : COIR__NEVER;
+}
+
+/* Those who wait for fd: whose time is over is stopped. When the next one's is. */
+static int64_t look(struct coir__worker *w, int fd, int64_t now_ns)
+{
+    struct coir__op *const *head = coir__io_bucket(w->io, fd);
+    int64_t next_ns = COIR__NEVER;
+    for (struct coir__op *op = *head; op;) {
+        bool counts = op->fd == fd && op->waiter.fiber && !op->group && !op->stop_error;
+        int64_t end_ns = counts ? end_of(op, now_ns) : COIR__NEVER;
+        if (end_ns <= now_ns && coir__op_stop(op, EAGAIN)) {
+            op = *head; /* its neighbours may be gone, too */
+            continue;
+        }
+        if (end_ns > now_ns && end_ns < next_ns)
+            next_ns = end_ns;
+        op = op->next;
+    }
+    return next_ns;
+}
+
+static void look_at_list(struct coir__worker *w, int fd, int64_t now_ns)
+{
+    struct coir__sock_timeouts *t = &((struct coir__io *)w->io)->timeouts;
+    while (fd >= 0) {
+        struct coir__listed_fd *l = find(t, fd);
+        int next = l->next;
+        int64_t next_ns = look(w, fd, now_ns);
+        l->list = UNLISTED;
+        if (next_ns != COIR__NEVER) {
+            *l = (struct coir__listed_fd){ t->timed, TIMED };
+            t->timed = fd;
+            check_at(t, next_ns);
+        }
+        fd = next;
+    }
+}
+
+int64_t coir__sock_timeout_check(struct coir__worker *w, int64_t until_ns)
+{
+    struct coir__sock_timeouts *t = &((struct coir__io *)w->io)->timeouts;
+    if (t->check_ns == COIR__NEVER)
+        return until_ns;
+    int64_t now_ns = coir__host_now();
+    if (now_ns >= t->check_ns) {
+        int fresh = t->fresh, timed = t->timed;
+        t->fresh = t->timed = -1;
+        t->check_ns = COIR__NEVER;
+        look_at_list(w, fresh, now_ns);
+        look_at_list(w, timed, now_ns);
+    }
+    return until_ns < t->check_ns ? until_ns : t->check_ns;
+}
