@@ -119,7 +119,9 @@ $(BUILD)/obj/%.S.o: %.S
 	$(q)$(CC) $(cflags) -c -o $@ $<
 
 .SECONDEXPANSION:
-$(BUILD)/samples/%: samples/%.c $$(wildcard samples/%/*.c samples/%/*.h) $(BUILD)/libcoir.a
+# What the compiler says of headers is of one of the files only: it makes several in one go.
+$(BUILD)/samples/%: samples/%.c $$(wildcard samples/%/*.c samples/%/*.h) $(wildcard samples/*.h) \
+    $(BUILD)/libcoir.a
 	@mkdir -p $(@D)
 	$(say) link $@
 	$(q)$(CC) $(cflags) -Isamples/$* $(ldflags) -o $@ $(filter %.c %.a,$^) $(lib_libs)
