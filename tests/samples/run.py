@@ -20,6 +20,7 @@ sys.dont_write_bytecode = True
 
 import kit
 import test_answers
+import test_chat
 import test_demo
 import test_fetch
 import test_scenes
@@ -54,7 +55,8 @@ def main(words):
         print(f"FAIL programs: not built in {kit.BUILD}: {', '.join(missing)}\n0 passed, 1 failed")
         return 1
     passed = failed = 0
-    for module in (test_small, test_scenes, test_server, test_fetch, test_answers, test_demo):
+    for module in (test_small, test_scenes, test_server, test_fetch, test_answers, test_chat,
+                   test_demo):
         for key, test in list(vars(module).items()):
             name = f"{module.__name__[5:]}.{key[5:]}"
             if not key.startswith("test_") or (words and not any(word in name for word in words)):
