@@ -280,3 +280,47 @@ def wait_for(truth, what, limit_s=5):
     while not truth():
         check(time.monotonic() < end, "waited too long for", what)
         time.sleep(0.02)
+
+
+def nginx(root, more=""):
+    """nginx on a free port: plain files, and below /ssi/ the same in chunks."""
+    if not shutil.which("nginx"):
+        raise Skip("nginx is not installed")
+    home, port = directory(), free_port()
+    os.chmod(home, 0o755)
+    write(f"{home}/nginx.conf", f"""
+        daemon off; worker_processes 1; pid {home}/pid; error_log {home}/error.log;
+        events {{ worker_connections 4096; }}
+        http {{
+            access_log off; types {{ text/html html; }} default_type application/octet-stream;
+            client_body_temp_path {home}/t1; proxy_temp_path {home}/t2;
+            fastcgi_temp_path {home}/t3; uwsgi_temp_path {home}/t4; scgi_temp_path {home}/t5;
+            {more}
+            server {{ listen 127.0.0.1:{port} backlog=4096; root {root};
+                      location /ssi/ {{ ssi on; alias {root}/; }} }}
+        }}
+        """)
+    user = [] if os.geteuid() else ["-g", "user root;"]
+    with open(f"{home}/stderr", "wb") as errors:
+        child = subprocess.Popen(["nginx", "-c", f"{home}/nginx.conf", "-p", home, *user],
+                                 stderr=errors)
+    at_end(lambda: stop(child))
+
+    def up():
+        if child.poll() is not None:
+            raise AssertionError(f"nginx did not start: {read(f'{home}/stderr')}")
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return True
+        except OSError:
+            return False
+    wait_for(up, "nginx")
+    return port
+
+
+def curl(*args):
+    """Run curl; returns what it printed."""
+    done = subprocess.run(["curl", "-sS", "--max-time", "10", "--path-as-is", *args],
+                          capture_output=True)
+    equal(done.returncode, 0, done.stderr.decode())
+    return done.stdout

@@ -34,14 +34,6 @@ def serve(*args, **more):
     return server
 
 
-def curl(*args):
-    """Run curl; returns what it printed."""
-    done = subprocess.run(["curl", "-sS", "--max-time", "10", "--path-as-is", *args],
-                          capture_output=True)
-    equal(done.returncode, 0, done.stderr.decode())
-    return done.stdout
-
-
 def ask(server, data, half_close=False):
     """Send bytes on a connection of their own, and return the answer up to its end."""
     sock = server.connect()
