@@ -23,6 +23,7 @@ import test_answers
 import test_chat
 import test_demo
 import test_fetch
+import test_proxy
 import test_scenes
 import test_server
 import test_small
@@ -56,7 +57,7 @@ def main(words):
         return 1
     passed = failed = 0
     for module in (test_small, test_scenes, test_server, test_fetch, test_answers, test_chat,
-                   test_demo):
+                   test_proxy, test_demo):
         for key, test in list(vars(module).items()):
             name = f"{module.__name__[5:]}.{key[5:]}"
             if not key.startswith("test_") or (words and not any(word in name for word in words)):
