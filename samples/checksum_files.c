@@ -146,21 +146,11 @@ static int print_files(void *arg)
     return 0;
 }
 
-static void *stop_on_signal(void *scope)
-{
-    sigset_t stop;
-    int sig;
-    if (tool_watch_stop(&stop) == 0 && coir_sigwait(&stop, &sig) == 0) {
-        job.interrupted = true;
-        coir_scope_cancel(scope);
-    }
-    return NULL;
-}
-
 static void run(void *arg)
 {
     (void)arg;
     coir_scope scope COIR_SCOPE_AUTO = COIR_SCOPE_INIT;
+    struct tool_stop stop = { 0 };
     coir_attr spread = { .name = "sum", .flags = COIR_SPREAD };
     job.work = coir_chan_new(sizeof(struct file *), job.fibers);
     job.order = coir_chan_new(sizeof(struct file *), 4 * (size_t)job.fibers);
@@ -169,18 +159,18 @@ static void run(void *arg)
     coir_chan_on_drop(job.work, drop_file);
     coir_chan_on_drop(job.order, drop_file);
     coir_scope_open(&scope);
-    coir_fiber *watch = coir_spawn(stop_on_signal, &scope);
+    tool_stop_begin(&stop, &scope);
     bool failed = coir_scope_spawn(&scope, find_files, NULL) < 0 ||
                   coir_scope_spawn(&scope, print_files, NULL) < 0;
     for (unsigned i = 0; i < job.fibers && !failed; i++)
         failed = coir_scope_spawn_with(&scope, &spread, sum_files, NULL) < 0;
-    if (failed || (coir_scope_wait(&scope) < 0 && !job.interrupted)) {
+    if (failed || (coir_scope_wait(&scope) < 0 && !stop.told)) {
         tool_warn("cannot go on: %s", strerror(errno));
         job.failed = true;
     }
     coir_scope_close(&scope);
-    if (watch && coir_cancel(watch) == 0)
-        coir_join(watch, NULL);
+    tool_stop_end(&stop);
+    job.interrupted = stop.told;
     coir_chan_free(job.work);
     coir_chan_free(job.order);
 }

@@ -111,33 +111,22 @@ static int scan_ports(void *arg)
     return 0;
 }
 
-static void *stop_on_signal(void *scope)
-{
-    sigset_t stop;
-    int sig;
-    if (tool_watch_stop(&stop) == 0 && coir_sigwait(&stop, &sig) == 0) {
-        scan.interrupted = true;
-        coir_scope_cancel(scope);
-    }
-    return NULL;
-}
-
 static void run(void *arg)
 {
     (void)arg;
     coir_scope scope COIR_SCOPE_AUTO = COIR_SCOPE_INIT;
+    struct tool_stop stop = { 0 };
     coir_scope_attr attr = { .flags = COIR_SCOPE_KEEP_GOING };
     coir_scope_open_with(&scope, &attr);
-    coir_fiber *watch = coir_spawn(stop_on_signal, &scope);
-    coir_yield(); /* it needs descriptors, and is to have them first */
+    tool_stop_begin(&stop, &scope);
     while (scan.active < scan.fibers && coir_scope_spawn(&scope, scan_ports, NULL) == 0)
         scan.active++;
     if (scan.active == 0)
         tool_die("cannot start: %s", strerror(errno));
     scan.active_min = scan.active;
     coir_scope_wait(&scope);
-    if (watch && coir_cancel(watch) == 0)
-        coir_join(watch, NULL);
+    tool_stop_end(&stop);
+    scan.interrupted = stop.told;
 }
 
 static int report(double seconds)

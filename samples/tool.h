@@ -83,13 +83,48 @@ static inline int tool_listen(const char *host, const char *port)
     return fd;
 }
 
-/* Have SIGINT and SIGTERM wait for tool_stopped. Returns 0, or -1 with errno. */
+/* Have SIGINT and SIGTERM, the new *set, wait for coir_sigwait. Returns 0, or -1 with errno. */
 static inline int tool_watch_stop(sigset_t *set)
 {
     sigemptyset(set);
     sigaddset(set, SIGINT);
     sigaddset(set, SIGTERM);
     return coir_signal_watch(set);
+}
+
+/* A scope that SIGINT and SIGTERM cancel. */
+struct tool_stop {
+    coir_scope *scope;
+    coir_fiber *watch;
+    sigset_t set;
+    bool told; /* it was cancelled by one of them */
+};
+
+static inline void *tool_stop_watch(void *arg)
+{
+    struct tool_stop *stop = arg;
+    int sig;
+    if (coir_sigwait(&stop->set, &sig) == 0) {
+        stop->told = true;
+        coir_scope_cancel(stop->scope);
+    }
+    return NULL;
+}
+
+/* Before anything takes descriptors: the wait needs one. */
+static inline void tool_stop_begin(struct tool_stop *stop, coir_scope *scope)
+{
+    stop->scope = scope;
+    if (tool_watch_stop(&stop->set) < 0 || !(stop->watch = coir_spawn(tool_stop_watch, stop)))
+        tool_die("cannot start: %s", strerror(errno));
+    coir_yield();
+}
+
+/* Once the scope was waited for. */
+static inline void tool_stop_end(struct tool_stop *stop)
+{
+    coir_cancel(stop->watch);
+    coir_join(stop->watch, NULL);
 }
 
 /* Take connections for as long as the caller is not cancelled, and spawn serve(descriptor) for
