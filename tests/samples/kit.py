@@ -318,6 +318,15 @@ def nginx(root, more=""):
     return port
 
 
+def netcat(server):
+    """The command that connects nc to it, and closes its half when there is no more input."""
+    if not shutil.which("nc"):
+        raise Skip("nc is not installed")
+    if "-N" not in subprocess.run(["nc", "-h"], capture_output=True, text=True).stderr:
+        raise Skip("this nc has no -N")
+    return ["nc", "-N", server.host, str(server.port)]
+
+
 def curl(*args):
     """Run curl; returns what it printed."""
     done = subprocess.run(["curl", "-sS", "--max-time", "10", "--path-as-is", *args],

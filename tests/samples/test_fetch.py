@@ -4,7 +4,6 @@ SPDX-License-Identifier: MIT"""
 import fcntl
 import os
 import pty
-import shutil
 import socket
 import struct
 import subprocess

@@ -2,6 +2,7 @@
 SPDX-License-Identifier: MIT"""
 
 import os
+import re
 import signal
 import socket
 import subprocess

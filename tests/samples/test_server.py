@@ -3,7 +3,6 @@ SPDX-License-Identifier: MIT"""
 
 import os
 import socket
-import subprocess
 import threading
 import time
 

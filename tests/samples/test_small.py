@@ -1,7 +1,10 @@
 """test_small.py - the small samples, 01 to 04, and how every sample starts.
 SPDX-License-Identifier: MIT"""
 
+import selectors
+import shutil
 import socket
+import subprocess
 import threading
 import time
 
@@ -90,6 +93,63 @@ def test_echo_much():
     server.alive()
 
 
+def test_echo_nc():
+    """nc gets its lines back: all at once, or one now and one later."""
+    nc = netcat(Server("04_echo", 0))
+    text = "".join(f"line {i}\n" for i in range(20000))
+    done = subprocess.run(nc, input=text, text=True, capture_output=True, timeout=20)
+    check(done.stdout == text, "the echo is wrong")
+    child = subprocess.Popen(nc, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    at_end(lambda: stop(child))
+    for line in "one\n", "two\n":
+        child.stdin.write(line)
+        child.stdin.flush()
+        equal(child.stdout.readline(), line)
+    child.stdin.close()
+    equal((child.stdout.read(), child.wait(5)), ("", 0))
+
+
+def test_echo_load():
+    """Under the load of a benchmark, fifty connections with sixteen requests on the way each, every
+    request comes back."""
+    server = Server("04_echo", 0)
+    request, rounds = b"*1\r\n$4\r\nPING\r\n" * 16, 100
+    clients, left = [server.connect() for _ in range(50)], {}
+    with selectors.DefaultSelector() as waiting:
+        for sock in clients:
+            waiting.register(sock, selectors.EVENT_READ)
+            left[sock] = [rounds, b""]
+            sock.sendall(request)
+        while left:
+            ready = waiting.select(10)
+            check(ready, len(left), "clients wait for an echo of which a part has come")
+            for key, _ in ready:
+                state = left[key.fileobj]
+                state[1] += key.fileobj.recv(65536)
+                check(state[1] and request.startswith(state[1]), "the echo is", state[1])
+                if state[1] == request:
+                    state[:] = state[0] - 1, b""
+                    if state[0]:
+                        key.fileobj.sendall(request)
+                    else:
+                        waiting.unregister(key.fileobj)
+                        del left[key.fileobj]
+
+
+def test_echo_redis_benchmark():
+    """redis-benchmark takes its own requests for answers, and is content."""
+    if not shutil.which("redis-benchmark"):
+        raise Skip("redis-benchmark is not installed")
+    server = Server("04_echo", 0)
+    for pipelined in 1, 16:
+        done = subprocess.run(["redis-benchmark", "-p", str(server.port), "-t", "ping_mbulk", "-q",
+                               "-c", "50", "-n", "20000", "-P", str(pipelined)], text=True,
+                              capture_output=True, timeout=30)
+        equal(done.returncode, 0, done.stderr)
+        matches(r"PING_MBULK: [\d.]+ requests per second", done.stdout)
+    server.alive()
+
+
 def test_echo_survives_lack_of_descriptors():
     """When there are no descriptors left it says so, waits, and serves on once some are free."""
     server = Server("04_echo", 0, before=limit_files(24, 24))
@@ -116,7 +176,8 @@ def test_io_uring_refused():
     """Where io_uring is refused and asked for, each program says so in one line, and ends with
     status 2; else epoll takes its place."""
     for command in ("01_hello", "02_timer", "03_pipeline", "04_echo 0", "static_server --port 0",
-                    "fetch_many http://127.0.0.1:1/"):
+                    "fetch_many http://127.0.0.1:1/", "chat_room --port 0", "http_proxy --port 0",
+                    "checksum_files", "port_scan", "supervisor true"):
         name, *args = command.split()
         r = run(name, *args, before=refuse_io_uring, env={"COIR_IO": "uring"})
         equal(r.status, 2, f"{name}: {r}")
