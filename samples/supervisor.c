@@ -35,14 +35,11 @@ static const char usage[] =
     "What a child leaves behind in its process group is killed when it ends.\n"
     "Exit status: 0 told to end, or all are done; 1 a command was given up; 2 wrong usage.\n";
 
-/* Split a command line in place: the words are what is left of it. Returns them, NULL behind the
- * last; or NULL: a quote is not closed. */
-static char **split(char *line)
+/* Split a command line in place: the words are what is left of it. words has room for them, and is
+ * all NULL. Returns false: a quote is not closed. */
+static bool split(char *line, char **words)
 {
-    char **words = calloc(strlen(line) / 2 + 2, sizeof *words);
     size_t count = 0;
-    if (!words)
-        tool_die("out of memory");
     for (char *in = line + strspn(line, " \t"); *in; in += strspn(in, " \t")) {
         char *out = words[count++] = in;
         char quote = 0;
@@ -57,12 +54,12 @@ static char **split(char *line)
                 *out++ = *in;
         }
         if (quote)
-            return NULL;
+            return false;
         if (*in)
             in++;
         *out = 0;
     }
-    return words;
+    return true;
 }
 
 /* The last part of its path; the second one of a name is NAME-2. */
@@ -84,15 +81,17 @@ static void name_child(struct child *child)
 /* place is for the message about what is wrong. */
 static void add_command(const char *text, const char *place)
 {
-    char *line = strdup(text);
     if ((all.count & (all.count - 1)) == 0) /* full: the capacity is 1, 2, 4, 8, ... */
         all.children =
             realloc(all.children, sizeof *all.children * (all.count ? 2 * all.count : 1));
-    if (!line || !all.children)
+    if (!all.children)
         tool_die("out of memory");
     struct child *child = &all.children[all.count];
-    *child = (struct child){ .words = split(line) };
-    if (!child->words)
+    *child = (struct child){ .line = strdup(text),
+                             .words = calloc(strlen(text) / 2 + 2, sizeof(char *)) };
+    if (!child->line || !child->words)
+        tool_die("out of memory");
+    if (!split(child->line, child->words))
         tool_die("%s: a quote is not closed: %s", place, text);
     if (!child->words[0])
         tool_die("%s: the command is empty", place);
@@ -220,7 +219,10 @@ int main(int argc, char **argv)
         tool_die("cannot start: %s", strerror(errno));
     for (size_t i = 0; i < all.count; i++) {
         status |= all.children[i].given_up;
+        free(all.children[i].line);
+        free(all.children[i].words);
         free(all.children[i].restarts);
     }
+    free(all.children);
     return status;
 }

@@ -26,7 +26,8 @@ extern struct super super;
 
 struct child {
     char name[NAME_BYTES];
-    char **words;      /* of its command, NULL behind the last */
+    char *line;        /* its command, split */
+    char **words;      /* ... into these, NULL behind the last */
     pid_t pid;         /* 0: it does not run, or has ended */
     int64_t *restarts; /* when; a ring of restarts_max */
     size_t count;      /* of restarts ever */
