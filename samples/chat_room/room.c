@@ -114,9 +114,6 @@ bool room_rename(struct client *client, const char *nick)
 
 void room_leave(struct client *client)
 {
-    struct line *line = line_new(client->fate == TOO_SLOW ? "* %s was dropped: it reads too slowly"
-                                                          : "* %s has left",
-                                 client->nick);
     coir_mutex_lock(&room.lock);
     for (struct client **at = &room.first; *at; at = &(*at)->next) {
         if (*at != client)
@@ -125,6 +122,9 @@ void room_leave(struct client *client)
         room.count--;
         break;
     }
+    struct line *line = line_new(client->fate == TOO_SLOW ? "* %s was dropped: it reads too slowly"
+                                                          : "* %s has left",
+                                 client->nick);
     hand_to_all(line);
     coir_mutex_unlock(&room.lock);
     line_put(line);
