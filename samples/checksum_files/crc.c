@@ -6,7 +6,6 @@
  * simply added. */
 #include "sums.h"
 
-#include <sys/stat.h>
 #include <unistd.h>
 
 static uint32_t table[8][256];
@@ -44,16 +43,14 @@ uint32_t crc_end(uint32_t crc, uint64_t bytes)
 
 int crc_file(int fd, unsigned char *block, uint32_t *sum, uint64_t *bytes)
 {
-    struct stat st;
     uint32_t crc = 0;
     ssize_t n;
-    /* coir_pread never holds up the worker; but pipes have no offsets, and a file in /proc or a
-     * standard input that is already half read has to be read from where it is. */
-    int at_offset = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0;
-    off_t start = at_offset ? lseek(fd, 0, SEEK_CUR) : 0;
+    /* coir_pread never holds up the worker, but pipes have no offsets; and a standard input that is
+     * half read already is to be read from where it is. */
+    off_t start = lseek(fd, 0, SEEK_CUR);
     *bytes = 0;
-    while ((n = at_offset ? coir_pread(fd, block, BLOCK_BYTES, start + (off_t)*bytes)
-                          : coir_read(fd, block, BLOCK_BYTES)) > 0) {
+    while ((n = start >= 0 ? coir_pread(fd, block, BLOCK_BYTES, start + (off_t)*bytes)
+                           : coir_read(fd, block, BLOCK_BYTES)) > 0) {
         crc = crc_add(crc, block, (size_t)n);
         *bytes += (uint64_t)n;
         coir_yield(); /* what is cached comes without parking */
