@@ -29,14 +29,16 @@ COIR_API int coir_system(const char *command);
  * were: the program need not block them, and they are unblocked on the calling thread. What comes
  * while nobody waits is kept, and each is told once. SIGKILL, SIGSTOP and those of a program's
  * own faults (SIGSEGV, SIGBUS, SIGFPE, SIGILL) cannot be watched. Each takes a descriptor, for
- * good. A child that is forked does not tell this process of its own signals.
+ * good, and several that are watched together one more. A child that is forked does not tell this
+ * process of its own signals.
  * Returns  0; -1 with EINVAL (also for the real-time signal by which the library interrupts its
  *          threads: SIGRTMAX mostly), EMFILE; then nothing has changed. Any thread; never parks. */
 COIR_API int coir_signal_watch(const sigset_t *set);
 
 /* sigwait(3), of signals that are watched: wait until one has come, take it, and store it in *sig.
  * Returns  0; or an error: EINVAL (set is empty, or one of it is not watched), ECANCELED,
- *          ETIMEDOUT, EMFILE (several take a descriptor), ENOMEM. errno stays. Parks. */
+ *          ETIMEDOUT, EMFILE (several that were not watched together take a descriptor), ENOMEM.
+ *          errno stays. Parks. */
 COIR_API int coir_sigwait(const sigset_t *set, int *sig);
 
 COIR_END_DECLS

@@ -266,6 +266,35 @@ static void a_watch_that_fails_changes_nothing(void **state)
     run_in_child(watch_without_room, NULL);
 }
 
+/* So that it can be told to end. */
+static int wait_without_room(void *arg)
+{
+    struct rlimit limit;
+    (void)arg;
+    alarm(WATCHDOG_SECONDS);
+    EXPECT_EQ(coir_signal_watch(&both), 0);
+    COIR_TIMEOUT(COIR_MS(1)) {
+        int sig;
+        EXPECT_EQ(coir_sigwait(&both, &sig), ETIMEDOUT); /* the runtime has all that it needs */
+    }
+    getrlimit(RLIMIT_NOFILE, &limit);
+    limit.rlim_cur = 3; /* all in use */
+    setrlimit(RLIMIT_NOFILE, &limit);
+    COIR_TIMEOUT(COIR_MS(1)) {
+        int sig;
+        EXPECT_EQ(coir_sigwait(&both, &sig), ETIMEDOUT);
+    }
+    raise(SIGUSR1);
+    EXPECT_EQ(wait_now(&both), SIGUSR1);
+    return no_findings_status();
+}
+
+static void those_watched_together_need_no_room(void **state)
+{
+    (void)state;
+    run_in_child(wait_without_room, NULL);
+}
+
 static int watch_as_descriptor_0(void *arg)
 {
     (void)arg;
@@ -319,6 +348,7 @@ int main(void)
         cmocka_unit_test(a_childs_own_signals_are_its_own),
         cmocka_unit_test(a_shell_leaves_what_it_ignored_watched),
         cmocka_unit_test(a_watch_that_fails_changes_nothing),
+        cmocka_unit_test(those_watched_together_need_no_room),
         cmocka_unit_test(descriptor_0_is_as_good_as_any),
         cmocka_unit_test(a_childs_files_are_left_alone),
     };
