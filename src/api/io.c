@@ -45,10 +45,19 @@ static void scattered(const struct iovec *iov, size_t bytes)
     }
 }
 
+/* Of an empty vector the kernel asks nobody, and does not wait; a ring does ask, and may. */
+static ssize_t move_nothing(long nr, int fd)
+{
+    long err = coir__op_check();
+    return coir__edge(err < 0 ? err : coir__sys(nr, fd, NULL, 0));
+}
+
 ssize_t coir_readv(int fd, const struct iovec *iov, int count)
 {
     if (count < 0 || count > IOV_MAX)
         return coir__edge(-EINVAL);
+    if (count == 0)
+        return move_nothing(SYS_readv, fd);
     ssize_t n = run(coir__op_rw(COIR__OP_READV, fd, iov, (uint64_t)count, AT_OWN_OFFSET));
     if (n > 0)
         scattered(iov, (size_t)n);
@@ -59,6 +68,8 @@ ssize_t coir_writev(int fd, const struct iovec *iov, int count)
 {
     if (count < 0 || count > IOV_MAX)
         return coir__edge(-EINVAL);
+    if (count == 0)
+        return move_nothing(SYS_writev, fd);
     return run(coir__op_rw(COIR__OP_WRITEV, fd, iov, (uint64_t)count, AT_OWN_OFFSET));
 }
 
