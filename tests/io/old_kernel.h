@@ -62,12 +62,14 @@ static inline long accept_now(const struct coir__op *op)
 /* One that is interrupted goes on, as one with O_NONBLOCK does. */
 static inline long connect_now(const struct coir__op *op, int interrupted)
 {
-    const struct sockaddr *addr = op->addr;
-    if (!addr || op->len < sizeof addr->sa_family || addr->sa_family != AF_INET)
+    int domain = 0;
+    socklen_t len = sizeof domain;
+    getsockopt(op->fd, SOL_SOCKET, SO_DOMAIN, &domain, &len); /* the address may be none */
+    if (domain != AF_INET)
         return LEAVE_IT;
     int flags = fcntl(op->fd, F_GETFL);
     fcntl(op->fd, F_SETFL, flags | O_NONBLOCK);
-    long res = errno_of(connect(op->fd, addr, (socklen_t)op->len));
+    long res = errno_of(connect(op->fd, op->addr, (socklen_t)op->len));
     fcntl(op->fd, F_SETFL, flags);
     return res == -EINPROGRESS && interrupted ? -EINTR : res;
 }

@@ -133,12 +133,24 @@ static inline void run_script(void *arg)
         run->fn(run->script);
 }
 
+/* Our steps are as many as the plain ones, and have the same results. */
+static inline void compare_steps(const struct script *plain, const struct script *ours)
+{
+    for (int i = 0; i < plain->steps && i < ours->steps; i++)
+        if (plain->step[i].result != ours->step[i].result ||
+            plain->step[i].line != ours->step[i].line)
+            fail_msg("line %d: %s: POSIX says %ld, coir %ld", plain->step[i].line,
+                     plain->step[i].what, plain->step[i].result, ours->step[i].result);
+    assert_int_equal(plain->steps, ours->steps);
+    assert_true(plain->steps > 0 && plain->steps < STEPS_MAX);
+}
+
 /* Run it both ways, and compare. */
 static inline void compare(void (*fn)(struct script *))
 {
     static struct script plain, ours;
     int fds = test_fds_open();
-    plain.steps = ours.steps = 0;
+    plain.steps = 0;
     plain.io = plain_calls;
     ours.io = coir_calls;
     expect_bad_pointers();
@@ -147,14 +159,12 @@ static inline void compare(void (*fn)(struct script *))
     signal(SIGPIPE, before);
     assert_int_equal(test_fds_open(), fds);
     struct script_run run = { fn, &ours };
-    run_on(1, run_script, &run);
+    for (const unsigned *w = test_workers; *w; w++) {
+        ours.steps = 0;
+        run_on(*w, run_script, &run);
+        compare_steps(&plain, &ours);
+    }
     expect_no_more_bad_pointers();
-    for (int i = 0; i < plain.steps && i < ours.steps; i++)
-        if (plain.step[i].result != ours.step[i].result || plain.step[i].line != ours.step[i].line)
-            fail_msg("line %d: %s: POSIX says %ld, coir %ld", plain.step[i].line,
-                     plain.step[i].what, plain.step[i].result, ours.step[i].result);
-    assert_int_equal(plain.steps, ours.steps);
-    assert_true(plain.steps > 0 && plain.steps < STEPS_MAX);
 }
 
 #endif
