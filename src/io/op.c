@@ -478,11 +478,8 @@ int coir__op_waitall(int fd, int flags)
     return flags & MSG_PEEK || type != SOCK_STREAM ? flags & ~MSG_WAITALL : flags;
 }
 
-/* How many bytes op is to write before it may return. */
-static uint64_t to_write(const struct coir__op *op)
+static uint64_t bytes_of(const struct coir__op *op)
 {
-    if (op->dont_wait)
-        return 0;
     if (op->code == COIR__OP_WRITE || op->code == COIR__OP_SEND)
         return op->len;
     if (op->code != COIR__OP_WRITEV && op->code != COIR__OP_SENDMSG)
@@ -490,6 +487,14 @@ static uint64_t to_write(const struct coir__op *op)
     struct coir__vector v;
     coir__op_vector(&v, op);
     return coir__iov_bytes(v.iov, v.count);
+}
+
+/* How many bytes op is to write before it may return: no more than the kernel does in one call. */
+static uint64_t to_write(const struct coir__op *op)
+{
+    static const uint64_t AT_MOST = 0x7ffff000;
+    uint64_t bytes = op->dont_wait ? 0 : bytes_of(op);
+    return bytes < AT_MOST ? bytes : AT_MOST;
 }
 
 /* What is left of a write when done bytes of it are gone; of a vector, the rest of one element. */
