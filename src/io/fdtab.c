@@ -9,7 +9,7 @@
  *           waits until the word is clear.
  * Order     the count is raised before the SQE is made, and CLOSING is read by the same
  *           instruction: no op can meet a reused number.
- * READS, WRITES  the file is known to have such a call: coir__fd_can.
+ * READS, WRITES  the file is known to have such a call; TERMINAL: one that writes.
  * Generation  grows with each close, and when the number is known to be given anew after a close
  *           that was not ours. An op that has to be tried again after its count has gone back to 0
  *           finds out by it that its number means another file by now.
@@ -19,6 +19,7 @@
 #include "io.h"
 #include "sched/memory.h"
 
+#include <asm/ioctls.h>
 #include <errno.h>
 
 enum { LEAF_WORDS = 512, LEAVES = 1 << 13, FDS_MAX = LEAF_WORDS * LEAVES };
@@ -28,7 +29,8 @@ static const uint64_t SHUT = (uint64_t)1 << 33;
 static const uint64_t COUNT = ((uint64_t)1 << 32) - 1;
 static const uint64_t READS = (uint64_t)1 << 34;
 static const uint64_t WRITES = (uint64_t)1 << 35;
-static const uint64_t ONE_GENERATION = (uint64_t)1 << 36;
+static const uint64_t TERMINAL = (uint64_t)1 << 36;
+static const uint64_t ONE_GENERATION = (uint64_t)1 << 37;
 
 typedef _Atomic uint64_t word;
 
@@ -139,19 +141,27 @@ void coir__fd_end(int fd)
         wake_closer(fd);
 }
 
+static bool is_terminal(int fd)
+{
+    uint64_t settings[16]; /* more than any CPU's struct termios */
+    return coir__sys(SYS_ioctl, fd, TCGETS, settings) == 0;
+}
+
 /* With no buffers at all the call does nothing, but says whether it could. The answer is kept until
  * the close; after a close that is not ours it may be about the number's previous owner. */
 int coir__fd_can(int fd, bool write)
 {
     word *w = find(fd);
-    uint64_t bit = write ? WRITES : READS;
-    if (__builtin_expect(atomic_load_explicit(w, memory_order_relaxed) & bit, 1))
-        return 0;
+    uint64_t bit = write ? WRITES : READS, known = atomic_load_explicit(w, memory_order_relaxed);
+    if (__builtin_expect(known & bit, 1))
+        return write && known & TERMINAL && is_terminal(fd) ? COIR__FD_TERMINAL : 0;
     long res = coir__sys(write ? SYS_writev : SYS_readv, fd, NULL, 0);
     if (res < 0)
         return (int)res;
+    if (write && is_terminal(fd))
+        bit |= TERMINAL;
     atomic_fetch_or_explicit(w, bit, memory_order_relaxed);
-    return 0;
+    return bit & TERMINAL ? COIR__FD_TERMINAL : 0;
 }
 
 void coir__fd_renew(int fd)
@@ -159,7 +169,7 @@ void coir__fd_renew(int fd)
     word *w = find(fd);
     if (!w)
         return;
-    atomic_fetch_and_explicit(w, ~(READS | WRITES), memory_order_relaxed);
+    atomic_fetch_and_explicit(w, ~(READS | WRITES | TERMINAL), memory_order_relaxed);
     atomic_fetch_add_explicit(w, ONE_GENERATION, memory_order_acq_rel);
 }
 
@@ -263,7 +273,7 @@ long coir__close(int fd)
     await_shut(w);
     while (atomic_load_explicit(w, memory_order_acquire) & COUNT)
         drain(fd, w);
-    atomic_fetch_and_explicit(w, ~(READS | WRITES), memory_order_relaxed);
+    atomic_fetch_and_explicit(w, ~(READS | WRITES | TERMINAL), memory_order_relaxed);
     atomic_fetch_add_explicit(w, ONE_GENERATION + SHUT - CLOSING, memory_order_acq_rel);
     long res = close_now(fd);
     atomic_fetch_and_explicit(w, ~SHUT, memory_order_acq_rel);

@@ -12,8 +12,10 @@
 COIR_HIDDEN int coir__fd_begin(int fd, uint32_t *generation);
 /* It has ended. */
 COIR_HIDDEN void coir__fd_end(int fd);
-/* Can a file of this kind be read, or written, at all? fd is counted. 0, or -errno. A ring waits
- * until it is ready before it finds out: for ever, perhaps (an epoll descriptor, a pidfd). */
+enum { COIR__FD_TERMINAL = 1 };
+/* Can a file of this kind be read, or written, at all? fd is counted. 0, COIR__FD_TERMINAL (to be
+ * written), or -errno. A ring waits until it is ready before it finds out: for ever, perhaps (an
+ * epoll descriptor, a pidfd). */
 COIR_HIDDEN int coir__fd_can(int fd, bool write);
 /* fd has just been made: what was known of its number was about another file, which was not closed
  * here. */

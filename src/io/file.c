@@ -138,6 +138,7 @@ bool coir__file_run(struct coir__op *op, long *res)
         *res = run(op, place);
     else
         *res = coir__fd_can(op->fd, op->code == COIR__OP_WRITE || op->code == COIR__OP_WRITEV);
+    op->async = *res == COIR__FD_TERMINAL && !mine;
     coir__fd_end(op->fd);
     return mine || *res < 0;
 }

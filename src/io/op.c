@@ -504,6 +504,7 @@ static struct coir__op rest_of(const struct coir__op *op, uint64_t done)
                              .fd = op->fd,
                              .generation = op->generation,
                              .counted = true,
+                             .async = op->async,
                              .flags = op->flags,
                              .addr = (const char *)op->addr + done,
                              .len = op->len - done,

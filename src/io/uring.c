@@ -198,14 +198,16 @@ static bool try_cancel(struct uring *u, struct coir__op *op)
 
 static void reap(struct coir__worker *w, struct uring *u);
 
-/* Who accepts gets the connections that are there one after the other, and not one in each round of
+/* To a terminal that has room for one byte the kernel writes all it is given while it takes the
+ * SQE, and waits there for the rest of the room: with our thread, hence op->async.
+ * Who accepts gets the connections that are there one after the other, and not one in each round of
  * all fibers: so their fibers are spawned while it can still be chosen where they run. */
 static void uring_submit(struct coir__worker *w, struct coir__op *op)
 {
     struct uring *u = uring_of(w);
     op->phase = COIR__OP_HELD;
     op->submitted = op->cancelling = op->finished = false;
-    if (op->code == COIR__OP_CALL || (op->code == COIR__OP_OPENAT && op->async)) {
+    if (op->code == COIR__OP_CALL || op->async) {
         coir__call_start(w, op);
     } else if (u->backlog.first || !try_submit(u, op)) {
         list_add(&u->backlog, op);
