@@ -229,17 +229,17 @@ static long left_in(const struct scene *s)
 {
     char buf[64] = "";
     struct pollfd p[2] = { { s->fd, POLLIN, 0 }, { s->peer, POLLIN, 0 } };
-    long hash = poll(p, 2, 0) * 31 + p[0].revents * 7 + p[1].revents;
+    unsigned long hash = (unsigned long)poll(p, 2, 0) * 31 + p[0].revents * 7u + p[1].revents;
     off_t at = lseek(s->fd, 0, SEEK_CUR);
     if (at >= 0)
-        hash = hash * 31 + at * 7 + pread(s->fd, buf, sizeof buf, 0);
+        hash = hash * 31 + (unsigned long)(at * 7 + pread(s->fd, buf, sizeof buf, 0));
     else
         for (int i = 0; i < 2; i++)
             if (p[i].revents & POLLIN)
-                hash = hash * 31 + read(p[i].fd, buf, sizeof buf);
+                hash = hash * 31 + (unsigned long)read(p[i].fd, buf, sizeof buf);
     for (size_t i = 0; i < sizeof buf; i++)
-        hash = hash * 31 + buf[i];
-    return hash & 0xffffffff;
+        hash = hash * 31 + (unsigned char)buf[i];
+    return (long)(hash & 0xffffffff);
 }
 
 struct outcome {

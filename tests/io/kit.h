@@ -212,6 +212,40 @@ static inline void join(coir_fiber *fiber)
     EXPECT_EQ(coir_join(fiber, NULL), 0);
 }
 
+struct work_done {
+    uint64_t sleeps, parks, enters, ops;
+};
+
+static inline struct work_done work_done(void)
+{
+    struct coir__runtime *rt = coir__worker_self()->rt;
+    struct work_done sum = { 0 };
+    for (unsigned i = 0; i < rt->config.workers; i++) {
+        struct coir__counters *c = &rt->workers[i].counters;
+        sum.sleeps += atomic_load(&c->sleeps);
+        sum.parks += atomic_load(&c->parks);
+        sum.enters += atomic_load(&c->enters);
+        sum.ops += atomic_load(&c->ops);
+    }
+    return sum;
+}
+
+/* Is there a while in which nothing happens but that it ends? What earlier work has left to do may
+ * take some first. */
+static inline bool comes_to_rest(void)
+{
+    enum { WINDOWS = 200, A_FEW = 4 };
+    for (int i = 0; i < WINDOWS; i++) {
+        struct work_done before = work_done();
+        EXPECT_EQ(coir_sleep(COIR_MS(100)), 0);
+        struct work_done after = work_done();
+        if (after.sleeps - before.sleeps <= A_FEW && after.parks - before.parks <= A_FEW &&
+            after.enters - before.enters <= A_FEW && after.ops == before.ops)
+            return true;
+    }
+    return false;
+}
+
 static inline double cpu_seconds(void)
 {
     struct rusage used;

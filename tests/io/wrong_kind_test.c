@@ -72,10 +72,15 @@ static int file(int flags)
     return fd;
 }
 
+/* TCP's are reset when they are closed: others would keep their port for a minute, and these are
+ * many. */
 static struct object_fds ends_of(enum kind kind, int mine)
 {
+    struct linger reset = { 1, 0 };
     int ends[2];
     make_ends(kind, ends);
+    for (int i = 0; kind == TCP_STREAM && i < 2; i++)
+        EXPECT_EQ(setsockopt(ends[i], SOL_SOCKET, SO_LINGER, &reset, sizeof reset), 0);
     return (struct object_fds){ ends[mine], ends[!mine] };
 }
 
