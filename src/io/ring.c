@@ -21,6 +21,7 @@ enum {
 };
 
 unsigned coir__ring_flags_mask = ~0u;
+unsigned coir__ring_features_mask = ~0u;
 
 static const unsigned ladder[] = {
     IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG |
@@ -101,6 +102,7 @@ int coir__ring_open(struct coir__ring *r)
     long fd = set_up(&p);
     if (fd < 0)
         return (int)fd;
+    p.features &= coir__ring_features_mask;
     *r = (struct coir__ring){ .fd = (int)fd, .features = p.features };
     int err = able(&p) ? map_queues(r, &p) : -ENOSYS;
     if (err < 0) {

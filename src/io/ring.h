@@ -28,8 +28,8 @@ struct coir__ring {
     size_t queues_bytes, sqes_bytes;
 };
 
-/* Zero entries of flags_mask are flags not to use: for tests, which play an older kernel. */
-COIR_HIDDEN extern unsigned coir__ring_flags_mask;
+/* Zero bits are flags not to use, features not to see: for tests, which play an older kernel. */
+COIR_HIDDEN extern unsigned coir__ring_flags_mask, coir__ring_features_mask;
 
 COIR_HIDDEN int coir__ring_open(struct coir__ring *r);
 COIR_HIDDEN void coir__ring_close(struct coir__ring *r);
