@@ -4,17 +4,17 @@
  *
  * Method: scripts run both ways (script.h); the full disk is a tmpfs of a few pages, mounted in a
  * child's own namespaces, where that is permitted. */
+#include "namespaces.h"
 #include "script.h"
 
 #include <limits.h>
-#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-enum { DISK = 64 << 10, LIMIT = 10000, CANNOT_MOUNT = 77 };
+enum { DISK = 64 << 10, LIMIT = 10000 };
 
 static const size_t HUGE_LENGTH = (size_t)5 << 30;
 
@@ -97,59 +97,12 @@ static void writers_at_once(void *arg)
     EXPECT_EQ(coir_close(fd) | coir_unlink("disk/last"), 0);
 }
 
-static void put(const char *path, const char *text)
-{
-    int fd = open(path, O_WRONLY | O_CLOEXEC);
-    if (fd >= 0) {
-        EXPECT_EQ(write(fd, text, strlen(text)), strlen(text));
-        close(fd);
-    }
-}
-
-/* As root, or as one's own root. */
-static bool may_mount(void)
-{
-    char map[64];
-    uid_t uid = getuid();
-    gid_t gid = getgid();
-    if (unshare(CLONE_NEWNS) == 0)
-        return true;
-    if (unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
-        return false;
-    put("/proc/self/setgroups", "deny");
-    snprintf(map, sizeof map, "0 %u 1", (unsigned)uid);
-    put("/proc/self/uid_map", map);
-    snprintf(map, sizeof map, "0 %u 1", (unsigned)gid);
-    put("/proc/self/gid_map", map);
-    return true;
-}
-
 static bool mount_disk(void)
 {
     char options[32];
     snprintf(options, sizeof options, "size=%d", DISK);
-    return may_mount() && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+    return own_namespaces(CLONE_NEWNS) && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
            mount("none", "disk", "tmpfs", 0, options) == 0;
-}
-
-/* For children: compare() would leave by a jump. */
-static void compare_quietly(void (*fn)(struct script *))
-{
-    static struct script plain, ours;
-    struct script_run run = { fn, &ours };
-    plain.io = plain_calls;
-    ours.io = coir_calls;
-    plain.steps = 0;
-    fn(&plain);
-    for (const unsigned *w = test_workers; *w; w++) {
-        struct first first = { run_script, &run };
-        ours.steps = 0;
-        EXPECT_EQ(fiber_test_run(*w, run_first, &first), 0);
-        EXPECT_EQ(ours.steps, plain.steps);
-        for (int i = 0; i < plain.steps; i++)
-            matches(__FILE__, plain.step[i].line, plain.step[i].what, ours.step[i].result,
-                    plain.step[i].result);
-    }
 }
 
 static int on_full_disk(void *arg)
@@ -157,7 +110,7 @@ static int on_full_disk(void *arg)
     (void)arg;
     watchdog();
     if (!mount_disk())
-        return CANNOT_MOUNT;
+        return NO_NAMESPACES;
     compare_quietly(full_script);
     struct first first = { writers_at_once, NULL };
     for (const unsigned *w = test_workers; *w; w++)
@@ -173,7 +126,7 @@ static void a_full_disk_is_like_posix(void **state)
     mkdir("disk", 0700);
     int status = test_child(on_full_disk, NULL, text, sizeof text);
     rmdir("disk");
-    if (status == CANNOT_MOUNT << 8)
+    if (status == NO_NAMESPACES << 8)
         skip();
     assert_string_equal(text, "");
     assert_int_equal(status, 0);
