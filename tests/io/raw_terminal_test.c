@@ -165,10 +165,9 @@ static void hang_ups_wake(void *arg)
         } else {
             side_start(&side, read_typed, &t);
             until_waiting(&side);
-            if (end == CLOSED_BY_US)
-                EXPECT_EQ(coir_close(slave), 0);
-            else
-                close(end == MASTER_CLOSES ? master : slave);
+            int *closed = end == MASTER_CLOSES ? &master : &slave;
+            EXPECT_EQ(end == CLOSED_BY_US ? coir_close(*closed) : close(*closed), 0);
+            *closed = -1; /* the number may be another's by now */
             side_wait(&side);
         }
         EXPECT_EQ(t.result, end == MASTER_CLOSES  ? 0

@@ -1,5 +1,5 @@
-/* tests/io/unreachable_test.c - a machine without a network: addresses that nothing leads to fail as
- * they do for the plain call, at once.
+/* tests/io/unreachable_test.c - a machine without a network: addresses that nothing leads to fail
+ * at once, as they do for the plain call.
  * SPDX-License-Identifier: MIT
  *
  * Method: a child with a network of its own, in which nothing is up; a script runs both ways there.
