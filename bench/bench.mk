@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 
 bench_dir   := $(BUILD)/bench
-bench_progs := $(addprefix $(bench_dir)/,coir_bench load raw switch pthread boost_fiber go tokio)
+bench_progs := $(addprefix $(bench_dir)/,coir_bench load raw switch pthread pread fio fio_batch \
+                                          boost_fiber go tokio)
 bench_go    := $(wildcard bench/peers/go/*)
 bench_tokio := $(wildcard bench/peers/tokio/Cargo.toml bench/peers/tokio/src/* \
                           bench/peers/tokio/.cargo/*)
@@ -55,6 +56,19 @@ $(bench_dir)/pthread: bench/peers/pthread.c
 	@mkdir -p $(@D)
 	$(say) link $@
 	$(q)$(CC) $(cflags) $(ldflags) -o $@ $<
+
+$(bench_dir)/pread: bench/peers/pread.c
+	@mkdir -p $(@D)
+	$(say) link $@
+	$(q)$(CC) $(cflags) $(ldflags) -o $@ $<
+
+$(bench_dir)/fio $(bench_dir)/fio_batch: bench/peers/fio.py
+	@mkdir -p $(@D)
+	$(q)if command -v fio >/dev/null; then \
+	    install -m 755 $< $@; \
+	else \
+	    echo "bench: no fio: left out"; \
+	fi
 
 $(bench_dir)/boost_fiber: bench/peers/boost_fiber.cc
 	@mkdir -p $(@D)

@@ -94,13 +94,6 @@ struct served {
     int64_t cpu0, cpu1; /* CPU time of the process */
 };
 
-static inline int64_t cpu_clock_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
 static inline void count_served(struct served *s, long bytes)
 {
     long before = s->requests;

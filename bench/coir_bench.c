@@ -7,7 +7,7 @@
  * parked N       N fibers have run and are parked   memory at that moment; ns to spawn and park one
  * idle N         N workers with nothing to do       context switches and CPU ns of all threads
  * chan_*, mutex, skynet, forkjoin, forkjoin_flat: coir_coord.c.   accept: coir_accept.c.
- * echo, echo_epoll: coir_echo.c.
+ * echo, echo_epoll: coir_echo.c.   file_cached, file_direct: coir_file.c.
  * A third argument is the number of workers. yield and parked have one: their plain variables are
  * shared safely then. */
 #include "coir_rows.h"
@@ -252,7 +252,9 @@ static const struct row {
              { "forkjoin_flat", forkjoin_flat_row, 1024 },
              { "accept", accept_row, 1024 },
              { "echo", echo_row, 1 },
-             { "echo_epoll", echo_epoll_row, 1 } };
+             { "echo_epoll", echo_epoll_row, 1 },
+             { "file_cached", file_cached_row, 1 },
+             { "file_direct", file_direct_row, 1 } };
 
 int main(int argc, char **argv)
 {

@@ -8,13 +8,16 @@ MILLION = 1000000
 
 class Cell:
     """One row of one argument and one number of workers: who takes part and with which N.
+    beside: whom all are compared with, and by which of their figures.
     runs: of each who took part, what it said in each round."""
 
-    def __init__(self, group, name, unit, row, counts, *, workers=1, bytes_each=None):
+    def __init__(self, group, name, unit, row, counts, *, workers=1, bytes_each=None,
+                 beside=("go", "boost"), beside_key="ns"):
         self.group, self.name, self.unit, self.row = group, name, unit, row
         self.counts = counts
         self.workers = workers
         self.bytes_each = bytes_each or {}
+        self.beside, self.beside_key = beside, beside_key
         self.runs = {}
 
     def shrink(self):
@@ -52,7 +55,7 @@ def single_cells():
                       {"coir": MILLION, "go": MILLION, "boost": 100000, "tokio": MILLION,
                        "pthread": 10000},
                       bytes_each={"coir": 5000, "go": 2900, "boost": 10000, "tokio": 400,
-                                  "pthread": 40000}))
+                                  "pthread": 40000}, beside_key="bytes"))
     for n in (1, 2):
         cells.append(Cell("idle", f"idle {n}", f"{n} worker{'s' * (n > 1)}, in 3 s", "idle",
                           {"coir": n}))
@@ -96,6 +99,19 @@ def coordination_cells(workers):
     ]
 
 
+def file_cells():
+    """From the page cache the time counts; from the disk, which sets that, the CPU's."""
+    cells = []
+    for row, unit, by in (("file_cached", "from the page cache", "ns"),
+                          ("file_direct", "with O_DIRECT", "cpu_ns")):
+        for n in (1, 32, 128):
+            who = ("coir", "pread", "fio") + (("fio_batch",) if n > 1 else ()) + ("go",)
+            cells.append(Cell("file", f"{row} {n}", f"{n} reads of 4 KiB {unit}, ns per read", row,
+                              dict.fromkeys(who, n), beside=("pread", "fio", "go"),
+                              beside_key=by))
+    return cells
+
+
 def make_cells():
     cells = single_cells()
     by_workers = [spawn_cells(n) + coordination_cells(n) for n in (1, 2)]
@@ -110,7 +126,7 @@ def make_cells():
     for row, engine, more in (("echo", "io_uring", ("go",)), ("echo_epoll", "epoll", ())):
         cells.extend(Cell(row, f"{row} {n}", f"{n} connections on {engine}, ns per request", row,
                           dict.fromkeys(("coir", "raw", *more), n)) for n in (1, 50, 1000, 10000))
-    return cells
+    return cells + file_cells()
 
 
 class Target:
@@ -193,6 +209,15 @@ def echo_targets():
     ]
 
 
+def file_targets():
+    return [
+        Target("file_cached 1", "cached read, one at a time, coir / pread",
+               lambda c: ratio(c, "coir", c, "pread"), 1.08),
+        Target("file_direct 128", "O_DIRECT, 128 at a time, CPU, coir / fio",
+               lambda c: ratio(c, "coir", c, "fio", "cpu_ns"), 0.8),
+    ]
+
+
 def make_targets():
     def faster_threads(c):
         return ratio(c, "pthread", c, "coir")
@@ -217,4 +242,5 @@ def make_targets():
         itself("accept w1", "accept w2", "accept, throughput of 2 workers / 1", 1.6, ">="),
         worst("accept w2", "accept, the busiest worker's connections", lambda r: r["share"], 0.6),
         *echo_targets(),
+        *file_targets(),
     ]

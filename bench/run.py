@@ -20,13 +20,13 @@ import subprocess
 import sys
 import time
 
+import datafile
 from rows import make_cells, make_targets, ratio
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TIMEOUT_S = 180
 # What must stay free beside a run, in MB.
 MEMORY_MARGIN_MB = 1024
-YARDSTICKS = ("go", "boost")
 
 PROGRAMS = {
     "coir": "coir_bench",
@@ -36,6 +36,9 @@ PROGRAMS = {
     "tokio": "tokio",
     "pthread": "pthread",
     "raw": "raw",
+    "pread": "pread",
+    "fio": "fio",
+    "fio_batch": "fio_batch",
 }
 
 
@@ -93,7 +96,7 @@ def meminfo_mb(key):
 def versions(programs):
     found = {}
     for who, path in programs.items():
-        if who not in ("switch", "pthread"):
+        if who not in ("switch", "pthread", "pread", "fio_batch"):
             result = run_once(path, "version", 1)
             found[who] = result.get("version", result.get("error"))
     if "tokio" in programs:
@@ -133,6 +136,8 @@ def run_once(path, row, n, cpus=None, workers=1):
 
 
 def measure(cell, who, path, cpus):
+    if cell.group == "file":
+        datafile.prepare(os.path.join(os.path.dirname(path), "data"), cell.row == "file_cached")
     need_mb = cell.bytes_each.get(who, 0) * cell.counts[who] // 1000000
     if need_mb and meminfo_mb("MemAvailable") < need_mb + MEMORY_MARGIN_MB:
         result = {"error": f"left out: needs {need_mb} MB and {MEMORY_MARGIN_MB} to spare"}
@@ -178,8 +183,10 @@ def print_cell(cell):
                                    f"{r['switches']} context switches, {r['cpu_ns']} ns of CPU, "
                                    f"{r['threads']} threads"))
         return
-    print(f"  {'':9}{'N':>9}{'median':>10}{'min':>10}{'max':>10}{'x Go':>10}{'x Boost':>10}" +
-          "".join(f"{head:>10}" for head, _ in more_columns(cell)))
+    by = "CPU/" if cell.beside_key == "cpu_ns" else "x "
+    heads = [by + {"go": "Go", "boost": "Boost"}.get(peer, peer) for peer in cell.beside]
+    heads = ["N", "median", "min", "max"] + heads + [head for head, _ in more_columns(cell)]
+    print(" " * 10 + "".join(f"{head:>10}" for head in heads))
     for who in sorted(cell.runs, key=lambda w: w != "coir"):
         print_line(cell, who)
 
@@ -206,6 +213,8 @@ def more_columns(cell):
                     ("ns each", median("ns"))]
     elif cell.group == "accept":
         columns += [("busiest", median("share")), ("client", median("client_share"))]
+    elif cell.group == "file":
+        columns = [("CPU ns", median("cpu_ns"))]
     elif cell.group in ("echo", "echo_epoll"):
         columns = [("CPU ns", median("cpu_ns")), ("p50 us", micro("p50_ns")),
                    ("p99 us", micro("p99_ns"))]
@@ -223,11 +232,10 @@ def print_line(cell, who):
     if not good:
         print(f"  {who:9}{n:9}  {errors[0]}")
         return
-    key = "bytes" if cell.group == "parked" else "ns"
-    v = cell.values(who, key)
+    v = cell.values(who, "bytes" if cell.group == "parked" else "ns")
     line = f"  {who:9}{n:9}{number(statistics.median(v))}{number(min(v))}{number(max(v))}"
-    for peer in YARDSTICKS:
-        line += number(ratio(cell, who, cell, peer, key) if peer != who else None)
+    for peer in cell.beside:
+        line += number(ratio(cell, who, cell, peer, cell.beside_key) if peer != who else None)
     line += "".join(number(column(good)) for _, column in more_columns(cell))
     print(line + (f"  {len(errors)} failed: {errors[0]}" if errors else ""))
 
@@ -287,6 +295,17 @@ def choose(cells, wanted):
     return [c for c in cells if c.group in names or c.name in names]
 
 
+def prepare_files(cells, build):
+    """The file that is read; cells that need what its file system has not are left out."""
+    if any(c.group == "file" for c in cells):
+        path = datafile.path_in(build)
+        datafile.make(path)
+        why = datafile.why_not_direct(path)
+        for cell in [c for c in cells if c.row == "file_direct" and why]:
+            print(f"left out: {cell.name}: {why}")
+            cells.remove(cell)
+
+
 def list_rows(cells, programs):
     for cell in cells:
         who = ", ".join(f"{w} {n}" + ("" if w in programs else " (missing)")
@@ -314,6 +333,7 @@ def main():
     for cell in [c for c in cells if c.workers > len(cpus)]:
         print(f"left out: {cell.name} needs {cell.workers} CPUs")
         cells.remove(cell)
+    prepare_files(cells, args.build)
     report = {"machine": machine(), "versions": versions(programs), "rounds": args.rounds,
               "quick": args.quick, "cpus": cpus[:2], "missing": missing}
     started = time.monotonic()

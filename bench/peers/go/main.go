@@ -151,6 +151,8 @@ func main() {
 		acceptRow(n)
 	case "echo":
 		echoRow(n)
+	case "file_cached", "file_direct":
+		fileRow(row, n)
 	case "version":
 		fmt.Printf("{\"row\": \"version\", \"version\": %q}\n", runtime.Version())
 	default:
