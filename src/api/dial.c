@@ -165,7 +165,8 @@ static int connect_to(const struct addrinfo *a)
     int fd = coir__tcp_socket(a, 0);
     if (fd < 0)
         return fd;
-    struct coir__op op = coir__op_rw(COIR__OP_CONNECT, fd, a->ai_addr, a->ai_addrlen, 0);
+    struct coir__op op;
+    coir__op_rw(&op, COIR__OP_CONNECT, fd, a->ai_addr, a->ai_addrlen, 0);
     long err = coir__op_run(&op);
     if (err == 0)
         return fd;

@@ -13,27 +13,31 @@
 static const int64_t AT_OWN_OFFSET = -1;
 
 /* The kernel filled buf with what the result says; with MSG_TRUNC that says more. */
-static inline ssize_t filled(struct coir__op op, const void *buf)
+static inline ssize_t filled(struct coir__op *op, const void *buf)
 {
-    long res = coir__op_run(&op);
+    long res = coir__op_run(op);
     if (res > 0)
-        coir__san_written(buf, (size_t)res < op.len ? (size_t)res : op.len);
+        coir__san_written(buf, (size_t)res < op->len ? (size_t)res : op->len);
     return coir__edge(res);
 }
 
-static inline ssize_t run(struct coir__op op)
+static inline ssize_t run(struct coir__op *op)
 {
-    return coir__edge(coir__op_run(&op));
+    return coir__edge(coir__op_run(op));
 }
 
 ssize_t coir_read(int fd, void *buf, size_t len)
 {
-    return filled(coir__op_rw(COIR__OP_READ, fd, buf, len, AT_OWN_OFFSET), buf);
+    struct coir__op op;
+    coir__op_rw(&op, COIR__OP_READ, fd, buf, len, AT_OWN_OFFSET);
+    return filled(&op, buf);
 }
 
 ssize_t coir_write(int fd, const void *buf, size_t len)
 {
-    return run(coir__op_rw(COIR__OP_WRITE, fd, buf, len, AT_OWN_OFFSET));
+    struct coir__op op;
+    coir__op_rw(&op, COIR__OP_WRITE, fd, buf, len, AT_OWN_OFFSET);
+    return run(&op);
 }
 
 static void scattered(const struct iovec *iov, size_t bytes)
@@ -58,7 +62,9 @@ ssize_t coir_readv(int fd, const struct iovec *iov, int count)
         return coir__edge(-EINVAL);
     if (count == 0)
         return move_nothing(SYS_readv, fd);
-    ssize_t n = run(coir__op_rw(COIR__OP_READV, fd, iov, (uint64_t)count, AT_OWN_OFFSET));
+    struct coir__op op;
+    coir__op_rw(&op, COIR__OP_READV, fd, iov, (uint64_t)count, AT_OWN_OFFSET);
+    ssize_t n = run(&op);
     if (n > 0)
         scattered(iov, (size_t)n);
     return n;
@@ -70,7 +76,9 @@ ssize_t coir_writev(int fd, const struct iovec *iov, int count)
         return coir__edge(-EINVAL);
     if (count == 0)
         return move_nothing(SYS_writev, fd);
-    return run(coir__op_rw(COIR__OP_WRITEV, fd, iov, (uint64_t)count, AT_OWN_OFFSET));
+    struct coir__op op;
+    coir__op_rw(&op, COIR__OP_WRITEV, fd, iov, (uint64_t)count, AT_OWN_OFFSET);
+    return run(&op);
 }
 
 static long check_offset(enum coir__opcode code, int fd, off_t offset)
@@ -83,7 +91,9 @@ ssize_t coir_pread(int fd, void *buf, size_t len, off_t offset)
     long err = check_offset(COIR__OP_READ, fd, offset);
     if (err < 0)
         return coir__edge(err);
-    return filled(coir__op_rw(COIR__OP_READ, fd, buf, len, offset), buf);
+    struct coir__op op;
+    coir__op_rw(&op, COIR__OP_READ, fd, buf, len, offset);
+    return filled(&op, buf);
 }
 
 ssize_t coir_pwrite(int fd, const void *buf, size_t len, off_t offset)
@@ -91,7 +101,9 @@ ssize_t coir_pwrite(int fd, const void *buf, size_t len, off_t offset)
     long err = check_offset(COIR__OP_WRITE, fd, offset);
     if (err < 0)
         return coir__edge(err);
-    return run(coir__op_rw(COIR__OP_WRITE, fd, buf, len, offset));
+    struct coir__op op;
+    coir__op_rw(&op, COIR__OP_WRITE, fd, buf, len, offset);
+    return run(&op);
 }
 
 static ssize_t move_at(enum coir__opcode code, int fd, const struct iovec *iov, int count,
@@ -100,7 +112,9 @@ static ssize_t move_at(enum coir__opcode code, int fd, const struct iovec *iov, 
     long err = count < 0 || count > IOV_MAX ? -EINVAL : check_offset(code, fd, offset);
     if (err < 0)
         return coir__edge(err);
-    return run(coir__op_rw(code, fd, iov, (uint64_t)count, offset));
+    struct coir__op op;
+    coir__op_rw(&op, code, fd, iov, (uint64_t)count, offset);
+    return run(&op);
 }
 
 ssize_t coir_preadv(int fd, const struct iovec *iov, int count, off_t offset)
@@ -118,12 +132,16 @@ ssize_t coir_pwritev(int fd, const struct iovec *iov, int count, off_t offset)
 
 ssize_t coir_recv(int fd, void *buf, size_t len, int flags)
 {
-    return filled(coir__op_msg(COIR__OP_RECV, fd, buf, len, flags), buf);
+    struct coir__op op;
+    coir__op_msg(&op, COIR__OP_RECV, fd, buf, len, flags);
+    return filled(&op, buf);
 }
 
 ssize_t coir_send(int fd, const void *buf, size_t len, int flags)
 {
-    return run(coir__op_msg(COIR__OP_SEND, fd, buf, len, flags));
+    struct coir__op op;
+    coir__op_msg(&op, COIR__OP_SEND, fd, buf, len, flags);
+    return run(&op);
 }
 
 /* What the kernel has filled in. */
@@ -150,7 +168,8 @@ static ssize_t receive_rest(const struct coir__op *first, const struct msghdr *m
         n -= had;
         if (!missing)
             continue;
-        struct coir__op op = coir__op_msg(COIR__OP_RECV, first->fd, at, missing, flags);
+        struct coir__op op;
+        coir__op_msg(&op, COIR__OP_RECV, first->fd, at, missing, flags);
         op.generation = first->generation;
         long res = coir__op_run(&op);
         if (res > 0) {
@@ -166,7 +185,8 @@ static ssize_t receive_rest(const struct coir__op *first, const struct msghdr *m
 ssize_t coir_recvmsg(int fd, struct msghdr *msg, int flags)
 {
     bool all = flags & MSG_WAITALL && coir__op_waitall(fd, flags) & MSG_WAITALL;
-    struct coir__op op = coir__op_msg(COIR__OP_RECVMSG, fd, msg, 1, flags & ~MSG_WAITALL);
+    struct coir__op op;
+    coir__op_msg(&op, COIR__OP_RECVMSG, fd, msg, 1, flags & ~MSG_WAITALL);
     long res = coir__op_run(&op);
     if (res < 0)
         return coir__edge(res);
@@ -177,7 +197,9 @@ ssize_t coir_recvmsg(int fd, struct msghdr *msg, int flags)
 
 ssize_t coir_sendmsg(int fd, const struct msghdr *msg, int flags)
 {
-    return run(coir__op_msg(COIR__OP_SENDMSG, fd, msg, 1, flags));
+    struct coir__op op;
+    coir__op_msg(&op, COIR__OP_SENDMSG, fd, msg, 1, flags);
+    return run(&op);
 }
 
 ssize_t coir_recvfrom(int fd, void *buf, size_t len, int flags, struct sockaddr *addr,
@@ -233,7 +255,9 @@ int coir_accept(int fd, struct sockaddr *addr, socklen_t *len)
 
 int coir_connect(int fd, const struct sockaddr *addr, socklen_t len)
 {
-    return (int)run(coir__op_rw(COIR__OP_CONNECT, fd, addr, len, 0));
+    struct coir__op op;
+    coir__op_rw(&op, COIR__OP_CONNECT, fd, addr, len, 0);
+    return (int)run(&op);
 }
 
 static int openat_mode(int dir, const char *path, int flags, mode_t mode)
@@ -267,14 +291,17 @@ int coir_openat(int dir, const char *path, int flags, ...)
 
 int coir_fsync(int fd)
 {
-    return (int)run(coir__op_rw(COIR__OP_FSYNC, fd, NULL, 0, 0));
+    struct coir__op op;
+    coir__op_rw(&op, COIR__OP_FSYNC, fd, NULL, 0, 0);
+    return (int)run(&op);
 }
 
 int coir_fdatasync(int fd)
 {
-    struct coir__op op = coir__op_rw(COIR__OP_FSYNC, fd, NULL, 0, 0);
+    struct coir__op op;
+    coir__op_rw(&op, COIR__OP_FSYNC, fd, NULL, 0, 0);
     op.flags = COIR__SYNC_DATA_ONLY;
-    return (int)run(op);
+    return (int)run(&op);
 }
 
 int coir_close(int fd)

@@ -22,7 +22,8 @@ struct end {
 
 static long move(enum coir__opcode code, struct end *e, const char *buf, size_t len, int64_t offset)
 {
-    struct coir__op op = coir__op_rw(code, e->fd, buf, len, offset);
+    struct coir__op op;
+    coir__op_rw(&op, code, e->fd, buf, len, offset);
     op.generation = e->generation;
     long res = coir__op_run(&op);
     e->generation = op.generation;
