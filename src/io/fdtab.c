@@ -57,19 +57,17 @@ static struct {
 /* fd's word; NULL when it has none yet. */
 static word *find(int fd)
 {
-    if (fd < 0 || fd >= FDS_MAX)
+    unsigned n = (unsigned)fd;
+    if (n >= FDS_MAX)
         return NULL;
-    word *leaf = atomic_load_explicit(&leaves[fd / LEAF_WORDS], memory_order_acquire);
-    return leaf ? &leaf[fd % LEAF_WORDS] : NULL;
+    word *leaf = atomic_load_explicit(&leaves[n / LEAF_WORDS], memory_order_acquire);
+    return leaf ? &leaf[n % LEAF_WORDS] : NULL;
 }
 
-static int find_or_make(int fd, word **slot)
+static __attribute__((noinline)) int make(int fd, word **slot)
 {
     if (fd < 0 || fd >= FDS_MAX)
         return -EBADF;
-    *slot = find(fd);
-    if (*slot)
-        return 0;
     word *none = NULL, *leaf = coir__map(LEAF_WORDS * sizeof(word));
     if (!leaf)
         return -ENOMEM;
@@ -81,8 +79,14 @@ static int find_or_make(int fd, word **slot)
     return 0;
 }
 
+static inline int find_or_make(int fd, word **slot)
+{
+    *slot = find(fd);
+    return __builtin_expect(*slot != NULL, 1) ? 0 : make(fd, slot);
+}
+
 /* Somebody may wait for the count of fd. */
-static void wake_closer(int fd)
+static __attribute__((noinline)) void wake_closer(int fd)
 {
     coir__spin_lock(&waiting.lock);
     struct closer *c = waiting.closers;
@@ -111,27 +115,42 @@ static void await_shut(word *w)
             coir__op_pause(coir__host_now() + PAUSE_NS);
 }
 
-int coir__fd_begin(int fd, uint32_t *generation)
+/* Not the way of every op: the number is new, or is being closed, or was. counted: undo that
+ * first. */
+static __attribute__((noinline)) int begin_slowly(int fd, uint32_t *generation, bool counted)
 {
     word *w = NULL;
+    if (counted)
+        coir__fd_end(fd);
     int err = find_or_make(fd, &w);
     if (err < 0)
         return err;
     for (;;) {
         uint64_t before = atomic_fetch_add_explicit(w, 1, memory_order_acq_rel);
-        if (__builtin_expect(!(before & (CLOSING | SHUT)), 1)) {
+        if (!(before & (CLOSING | SHUT))) {
             if (!*generation)
                 *generation = generation_in(before);
-            if (__builtin_expect(*generation == generation_in(before), 1))
+            if (*generation == generation_in(before))
                 return 0;
-            coir__fd_end(fd);
-            return -EBADF;
         }
         coir__fd_end(fd);
-        if (before & CLOSING)
+        if (before & CLOSING || !(before & SHUT)) /* being closed; another file by now */
             return -EBADF;
         await_shut(w);
     }
+}
+
+int coir__fd_begin(int fd, uint32_t *generation)
+{
+    word *w = find(fd);
+    if (__builtin_expect(!w, 0))
+        return begin_slowly(fd, generation, false);
+    uint64_t before = atomic_fetch_add_explicit(w, 1, memory_order_acq_rel);
+    uint32_t present = generation_in(before);
+    if (__builtin_expect(before & (CLOSING | SHUT) || (*generation && *generation != present), 0))
+        return begin_slowly(fd, generation, true);
+    *generation = present;
+    return 0;
 }
 
 void coir__fd_end(int fd)
