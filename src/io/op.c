@@ -374,25 +374,22 @@ static __attribute__((noinline)) long run_as_thread(struct coir__op *op)
     return res;
 }
 
-/* Ops that do not wait let nobody else run, nor completions be seen: not too many of them in a
- * tick. */
+/* Ops that do not wait let nobody else run, nor completions be seen: so many of them are a tick. */
 static void count_at_once(struct coir__worker *w)
 {
-    enum { AT_ONCE_MAX = 32 };
+    enum { AT_ONCE_MAX = 64 };
     struct coir__io *io = w->io;
-    if (++io->at_once > AT_ONCE_MAX)
-        coir__yield();
+    if (++io->at_once >= AT_ONCE_MAX)
+        coir__yield_tick();
 }
 
 /* What a completion would have done. Not inlined: it may let others run, and whoever calls it keeps
  * no worker over that. */
-static __attribute__((noinline)) void done_at_once(const struct coir__op *op)
+static __attribute__((noinline)) void done_at_once(void)
 {
     struct coir__worker *w = coir__worker_self();
     coir__count(&w->counters.ops, 1);
     coir__count(&w->counters.ops_completed, 1);
-    if (op->counted)
-        coir__fd_end(op->fd);
     count_at_once(w);
 }
 
@@ -405,8 +402,10 @@ static bool try_it(struct coir__op *op, long *res)
     coir__san_to_kernel(&kernel_sync);
     bool done = engine_of(w)->try(w, op, res);
     coir__san_from_kernel(&kernel_sync);
+    if (done && op->counted)
+        coir__fd_end(op->fd);
     if (done)
-        done_at_once(op);
+        done_at_once();
     return done;
 }
 
@@ -540,8 +539,11 @@ static __attribute__((noinline)) long write_rest(const struct coir__op *op, uint
 __attribute__((noinline)) long coir__op_run(struct coir__op *op)
 {
     long res;
-    if (op->code <= COIR__OP_WRITEV && op->offset < 0 && coir__file_run(op, &res))
+    if (op->code <= COIR__OP_WRITEV && op->offset < 0 && coir__file_run(op, &res)) {
+        if (coir__fiber_self())
+            done_at_once();
         return res;
+    }
     res = run(op);
     return __builtin_expect(res > 0 && (uint64_t)res < to_write(op), 0)
                ? write_rest(op, (uint64_t)res)

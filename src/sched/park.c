@@ -271,6 +271,14 @@ void coir__yield(void)
     coir__park(COIR__WHY_YIELD, NULL, NULL);
 }
 
+void coir__yield_tick(void)
+{
+    struct coir__worker *w = coir__worker_self();
+    coir__runq_push(&w->ready, w->current);
+    w->chosen = &w->loop;
+    coir__park(COIR__WHY_YIELD, NULL, NULL);
+}
+
 void coir__run_fibers(struct coir__worker *w)
 {
     w->budget = COIR__TICK_FIBERS;

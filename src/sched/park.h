@@ -14,6 +14,8 @@ COIR_HIDDEN void coir__park(enum coir__why why, void (*after)(void *), void *arg
 
 /* Let the others of this worker run. */
 COIR_HIDDEN void coir__yield(void);
+/* The same, and first the worker looks at the clock, its inbox and the engine. */
+COIR_HIDDEN void coir__yield_tick(void);
 
 /* Make f READY. Any thread; never parks or allocates. f may have run, ended and been freed by the
  * time this returns. */

@@ -3,6 +3,8 @@
  * SPDX-License-Identifier: MIT */
 #include "kit.h"
 
+#include <stdlib.h>
+
 enum { CLIENTS = 8, ROUNDS = 200 };
 
 static struct {
@@ -116,11 +118,36 @@ static void who_never_waits_keeps_nobody_waiting(void **state)
     run_on_each(trade_and_more, NULL);
 }
 
+static void read_and_count(void *arg)
+{
+    char path[] = "/tmp/coir-turns-XXXXXX", byte = 'x';
+    int fd = mkstemp(path);
+    (void)arg;
+    unlink(path);
+    shop.turns = 0;
+    shop.over = false;
+    coir_fiber *counter = coir_spawn(count_turns, NULL);
+    EXPECT_EQ(pwrite(fd, &byte, 1, 0), 1);
+    for (; shop.turns < ROUNDS; lseek(fd, 0, SEEK_SET))
+        EXPECT_EQ(coir_read(fd, &byte, 1), 1);
+    shop.over = true;
+    coir_join(counter, NULL);
+    coir_close(fd);
+}
+
+/* Nor does who reads a file that is in the page cache, at its own offset. */
+static void who_reads_a_file_keeps_nobody_waiting(void **state)
+{
+    (void)state;
+    run_on_each(read_and_count, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(accept_keeps_its_turn_while_there_are_connections),
         cmocka_unit_test(who_never_waits_keeps_nobody_waiting),
+        cmocka_unit_test(who_reads_a_file_keeps_nobody_waiting),
     };
     return RUN_ON_ALL_RUNGS(tests);
 }
