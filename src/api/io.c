@@ -81,16 +81,10 @@ ssize_t coir_writev(int fd, const struct iovec *iov, int count)
     return run(&op);
 }
 
-static long check_offset(enum coir__opcode code, int fd, off_t offset)
-{
-    return offset < 0 ? -EINVAL : coir__op_seekable(code, fd);
-}
-
 ssize_t coir_pread(int fd, void *buf, size_t len, off_t offset)
 {
-    long err = check_offset(COIR__OP_READ, fd, offset);
-    if (err < 0)
-        return coir__edge(err);
+    if (offset < 0)
+        return coir__edge(-EINVAL);
     struct coir__op op;
     coir__op_rw(&op, COIR__OP_READ, fd, buf, len, offset);
     return filled(&op, buf);
@@ -98,9 +92,8 @@ ssize_t coir_pread(int fd, void *buf, size_t len, off_t offset)
 
 ssize_t coir_pwrite(int fd, const void *buf, size_t len, off_t offset)
 {
-    long err = check_offset(COIR__OP_WRITE, fd, offset);
-    if (err < 0)
-        return coir__edge(err);
+    if (offset < 0)
+        return coir__edge(-EINVAL);
     struct coir__op op;
     coir__op_rw(&op, COIR__OP_WRITE, fd, buf, len, offset);
     return run(&op);
@@ -109,9 +102,8 @@ ssize_t coir_pwrite(int fd, const void *buf, size_t len, off_t offset)
 static ssize_t move_at(enum coir__opcode code, int fd, const struct iovec *iov, int count,
                        off_t offset)
 {
-    long err = count < 0 || count > IOV_MAX ? -EINVAL : check_offset(code, fd, offset);
-    if (err < 0)
-        return coir__edge(err);
+    if (count < 0 || count > IOV_MAX || offset < 0)
+        return coir__edge(-EINVAL);
     struct coir__op op;
     coir__op_rw(&op, code, fd, iov, (uint64_t)count, offset);
     return run(&op);
@@ -262,7 +254,10 @@ int coir_connect(int fd, const struct sockaddr *addr, socklen_t len)
 
 static int openat_mode(int dir, const char *path, int flags, mode_t mode)
 {
-    return (int)coir__edge(coir__open(dir, path, flags | O_CLOEXEC, mode));
+    long fd = coir__open(dir, path, flags | O_CLOEXEC, mode);
+    if (fd >= 0)
+        coir__fd_renew((int)fd);
+    return (int)coir__edge(fd);
 }
 
 /* The mode is there only with the flags that need one. */

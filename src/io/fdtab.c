@@ -9,7 +9,9 @@
  *           waits until the word is clear.
  * Order     the count is raised before the SQE is made, and CLOSING is read by the same
  *           instruction: no op can meet a reused number.
- * READS, WRITES  the file is known to have such a call; TERMINAL: one that writes.
+ * READS, WRITES  the file is known to have such a call: coir__fd_can; TERMINAL: one that writes;
+ *           READS_AT, WRITES_AT: at an offset; NOWAIT: it is read with RWF_NOWAIT first. All of it
+ *           is forgotten with the file.
  * Generation  grows with each close, and when the number is known to be given anew after a close
  *           that was not ours. An op that has to be tried again after its count has gone back to 0
  *           finds out by it that its number means another file by now.
@@ -21,6 +23,7 @@
 
 #include <asm/ioctls.h>
 #include <errno.h>
+#include <fcntl.h>
 
 enum { LEAF_WORDS = 512, LEAVES = 1 << 13, FDS_MAX = LEAF_WORDS * LEAVES };
 
@@ -30,7 +33,11 @@ static const uint64_t COUNT = ((uint64_t)1 << 32) - 1;
 static const uint64_t READS = (uint64_t)1 << 34;
 static const uint64_t WRITES = (uint64_t)1 << 35;
 static const uint64_t TERMINAL = (uint64_t)1 << 36;
-static const uint64_t ONE_GENERATION = (uint64_t)1 << 37;
+static const uint64_t READS_AT = (uint64_t)1 << 37;
+static const uint64_t WRITES_AT = (uint64_t)1 << 38;
+static const uint64_t NOWAIT = (uint64_t)1 << 39;
+static const uint64_t KIND = (uint64_t)63 << 34; /* the above, from READS on */
+static const uint64_t ONE_GENERATION = (uint64_t)1 << 40;
 
 typedef _Atomic uint64_t word;
 
@@ -150,7 +157,7 @@ int coir__fd_begin(int fd, uint32_t *generation)
     if (__builtin_expect(before & (CLOSING | SHUT) || (*generation && *generation != present), 0))
         return begin_slowly(fd, generation, true);
     *generation = present;
-    return 0;
+    return before & NOWAIT ? COIR__FD_NOWAIT : 0;
 }
 
 void coir__fd_end(int fd)
@@ -183,12 +190,37 @@ int coir__fd_can(int fd, bool write)
     return bit & TERMINAL ? COIR__FD_TERMINAL : 0;
 }
 
+static __attribute__((noinline)) int find_out_at(int fd, bool write, word *w)
+{
+    long res = coir__sys(write ? SYS_pwritev : SYS_preadv, fd, NULL, 0, 0, 0);
+    long flags = res < 0 ? res : coir__sys(SYS_fcntl, fd, F_GETFL);
+    if (flags < 0)
+        return (int)flags;
+    uint64_t found = write ? WRITES_AT : READS_AT | (flags & O_DIRECT ? 0 : NOWAIT);
+    atomic_fetch_or_explicit(w, found, memory_order_relaxed);
+    return found & NOWAIT ? COIR__FD_NOWAIT : 0;
+}
+
+int coir__fd_can_at(int fd, bool write)
+{
+    word *w = find(fd);
+    uint64_t known = atomic_load_explicit(w, memory_order_relaxed);
+    if (__builtin_expect(!(known & (write ? WRITES_AT : READS_AT)), 0))
+        return find_out_at(fd, write, w);
+    return known & NOWAIT ? COIR__FD_NOWAIT : 0;
+}
+
+void coir__fd_not_nowait(int fd)
+{
+    atomic_fetch_and_explicit(find(fd), ~NOWAIT, memory_order_relaxed);
+}
+
 void coir__fd_renew(int fd)
 {
     word *w = find(fd);
     if (!w)
         return;
-    atomic_fetch_and_explicit(w, ~(READS | WRITES | TERMINAL), memory_order_relaxed);
+    atomic_fetch_and_explicit(w, ~KIND, memory_order_relaxed);
     atomic_fetch_add_explicit(w, ONE_GENERATION, memory_order_acq_rel);
 }
 
@@ -292,7 +324,7 @@ long coir__close(int fd)
     await_shut(w);
     while (atomic_load_explicit(w, memory_order_acquire) & COUNT)
         drain(fd, w);
-    atomic_fetch_and_explicit(w, ~(READS | WRITES | TERMINAL), memory_order_relaxed);
+    atomic_fetch_and_explicit(w, ~KIND, memory_order_relaxed);
     atomic_fetch_add_explicit(w, ONE_GENERATION + SHUT - CLOSING, memory_order_acq_rel);
     long res = close_now(fd);
     atomic_fetch_and_explicit(w, ~SHUT, memory_order_acq_rel);

@@ -6,9 +6,13 @@
 
 #include "sched/worker.h"
 
+/* A file of this kind is known to be readable at an offset, and to be tried with RWF_NOWAIT first.
+ * With O_DIRECT it is not: that flag does not keep the call from waiting for the disk. */
+enum { COIR__FD_NOWAIT = 1 };
+
 /* An op on fd begins. *generation tells which of the files that have this number it means: 0 the
- * present one, and then it is filled in. 0; -EBADF: it is being closed, or was meanwhile; -ENOMEM.
- * Any thread. */
+ * present one, and then it is filled in. 0, or COIR__FD_NOWAIT; -EBADF: it is being closed, or was
+ * meanwhile; -ENOMEM. Any thread. */
 COIR_HIDDEN int coir__fd_begin(int fd, uint32_t *generation);
 /* It has ended. */
 COIR_HIDDEN void coir__fd_end(int fd);
@@ -17,6 +21,11 @@ enum { COIR__FD_TERMINAL = 1 };
  * written), or -errno. A ring waits until it is ready before it finds out: for ever, perhaps (an
  * epoll descriptor, a pidfd). */
 COIR_HIDDEN int coir__fd_can(int fd, bool write);
+/* The same at an offset: -errno, such as -ESPIPE; 0, or COIR__FD_NOWAIT. A ring does not ask: it
+ * ignores the offset of what has none. */
+COIR_HIDDEN int coir__fd_can_at(int fd, bool write);
+/* This kind of file does not know RWF_NOWAIT. fd is counted. */
+COIR_HIDDEN void coir__fd_not_nowait(int fd);
 /* fd has just been made: what was known of its number was about another file, which was not closed
  * here. */
 COIR_HIDDEN void coir__fd_renew(int fd);

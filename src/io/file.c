@@ -1,9 +1,12 @@
-/* io/file.c - reads and writes at a file's own offset.
+/* io/file.c - reads and writes of files: at a given offset, and at the file's own.
  * SPDX-License-Identifier: MIT
  *
- * The kernel moves the offset under a lock when read(2) or write(2) uses it; a ring does not, and
- * two rings, or a ring and a thread of the kernel's behind it, read and write the same place. So
- * the offset is left to the system call:
+ * At a given offset what is in the page cache is read with RWF_NOWAIT, which takes less time than a
+ * ring needs to be told; the rest is the engine's, as is what knows no NOWAIT.
+ *
+ * The kernel moves a file's own offset under a lock when read(2) or write(2) uses it; a ring does
+ * not, and two rings, or a ring and a thread of the kernel's behind it, read and write the same
+ * place. So that offset is left to the system call:
  *   reads with RWF_NOWAIT. What is not in the page cache is first fetched by the ring, at a given
  *            offset, into the same buffer; then the system call finds it there. After some attempts
  *            (the cache is too small, the file system knows no NOWAIT) a plain readv ends it.
@@ -72,7 +75,8 @@ static long wait_for(const struct coir__op *op, enum coir__opcode code, int64_t 
                              .addr = op->addr,
                              .len = op->len,
                              .offset = offset,
-                             .counted = true };
+                             .counted = true,
+                             .uncached = true };
     long res = coir__op_run(&wait);
     return coir__fd_closing(op->fd) ? -EBADF : res;
 }
@@ -113,16 +117,21 @@ static long read_at_own(const struct coir__op *op, const struct coir__vector *v,
     return res < 0 ? res : coir__sys(SYS_readv, op->fd, v->iov, v->count);
 }
 
+static bool reads(const struct coir__op *op)
+{
+    return op->code == COIR__OP_READ || op->code == COIR__OP_READV;
+}
+
 static long run(struct coir__op *op, struct place place)
 {
     struct coir__vector v;
-    bool reads = op->code == COIR__OP_READ || op->code == COIR__OP_READV;
     long res = coir__op_check();
     coir__op_vector(&v, op);
     if (res < 0)
         return res;
     do
-        res = reads ? read_at_own(op, &v, place) : coir__sys(SYS_writev, op->fd, v.iov, v.count);
+        res =
+            reads(op) ? read_at_own(op, &v, place) : coir__sys(SYS_writev, op->fd, v.iov, v.count);
     while (res == -EINTR);
     return res;
 }
@@ -137,8 +146,40 @@ bool coir__file_run(struct coir__op *op, long *res)
     if (mine)
         *res = run(op, place);
     else
-        *res = coir__fd_can(op->fd, op->code == COIR__OP_WRITE || op->code == COIR__OP_WRITEV);
+        *res = coir__fd_can(op->fd, !reads(op));
     op->async = *res == COIR__FD_TERMINAL && !mine;
     coir__fd_end(op->fd);
     return mine || *res < 0;
+}
+
+/* Is what a read at an offset got all there is, because the file ends there? */
+static __attribute__((noinline)) bool file_ends_at(int fd, int64_t end)
+{
+    struct statx st;
+    return coir__sys(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_SIZE, &st) == 0 &&
+           end >= (int64_t)st.stx_size;
+}
+
+/* A short count may mean that the page cache ends, and then more is to come. The vector can be
+ * looked at: the kernel has read it. */
+static bool read_cached(const struct coir__op *op, long *res)
+{
+    struct coir__vector v;
+    coir__op_vector(&v, op);
+    *res = coir__sys(SYS_preadv2, op->fd, v.iov, v.count, op->offset, 0, RWF_NOWAIT);
+    if (*res == -EOPNOTSUPP || *res == -ENOSYS)
+        coir__fd_not_nowait(op->fd);
+    if (*res < 0)
+        return *res != -EOPNOTSUPP && *res != -ENOSYS && *res != -EAGAIN && *res != -EINTR;
+    return (uint64_t)*res == coir__iov_bytes(v.iov, v.count) ||
+           file_ends_at(op->fd, op->offset + *res);
+}
+
+bool coir__file_try(const struct coir__op *op, int kind, long *res)
+{
+    bool may = reads(op) && !op->uncached;
+    if (kind != COIR__FD_NOWAIT || !may)
+        kind = coir__fd_can_at(op->fd, !reads(op));
+    *res = kind;
+    return kind < 0 || (kind == COIR__FD_NOWAIT && may && read_cached(op, res));
 }

@@ -106,12 +106,4 @@ static inline uint64_t coir__iov_bytes(const struct iovec *iov, uint64_t count)
     return bytes;
 }
 
-/* May fd be read, or written, at an offset? The ring does not ask: it ignores the offset. 0, or
- * -errno such as -ESPIPE. */
-static inline long coir__op_seekable(enum coir__opcode code, int fd)
-{
-    bool reads = code == COIR__OP_READ || code == COIR__OP_READV;
-    return coir__sys(reads ? SYS_preadv : SYS_pwritev, fd, NULL, 0, 0, 0);
-}
-
 #endif

@@ -12,7 +12,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/stat.h>
 #include <linux/time_types.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -30,27 +29,6 @@ static long call_if_nonblocking(const struct coir__op *op, long nr, const struct
     if (flags < 0)
         return flags;
     return flags & O_NONBLOCK ? coir__sys(nr, op->fd, v->iov, v->count) : COIR__CANNOT;
-}
-
-/* Is what a read at an offset got all there is, because the file ends there? */
-static bool file_ends_at(int fd, int64_t end)
-{
-    struct statx st;
-    return coir__sys(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_SIZE, &st) == 0 &&
-           end >= (int64_t)st.stx_size;
-}
-
-/* A short count may mean that the page cache ends, and then more is to come. The vector can be
- * looked at: the kernel has read it. */
-static long read_at(const struct coir__op *op, const struct coir__vector *v)
-{
-    long res = coir__sys(SYS_preadv2, op->fd, v->iov, v->count, op->offset, 0, RWF_NOWAIT);
-    if (res == -EAGAIN || unknown_call(res))
-        return COIR__CANNOT;
-    if (res >= 0 && (uint64_t)res < coir__iov_bytes(v->iov, v->count) &&
-        !file_ends_at(op->fd, op->offset + res))
-        return COIR__CANNOT;
-    return res;
 }
 
 static long read_stream(const struct coir__op *op, const struct coir__vector *v)
@@ -84,7 +62,7 @@ static long move(const struct coir__op *op)
     struct coir__vector v;
     coir__op_vector(&v, op);
     if (op->code == COIR__OP_READ || op->code == COIR__OP_READV)
-        return op->offset < 0 ? read_stream(op, &v) : read_at(op, &v);
+        return op->offset < 0 ? read_stream(op, &v) : COIR__CANNOT; /* file.c has tried */
     return op->offset < 0 ? write_stream(op, &v) : write_at(op, &v);
 }
 

@@ -320,10 +320,10 @@ static int64_t end_of_wait(const struct coir__op *op, int64_t *timeout_ns)
     return *timeout_ns ? until_ns : deadline_ns;
 }
 
-static bool try(struct coir__op *op, long *res)
+static bool try(struct coir__op *op, int kind, long *res)
 {
     coir__san_to_kernel(&kernel_sync);
-    bool done = coir__op_try(op, res);
+    bool done = coir__file_at_given(op) ? coir__file_try(op, kind, res) : coir__op_try(op, res);
     coir__san_from_kernel(&kernel_sync);
     return done;
 }
@@ -336,7 +336,7 @@ static long run_once_as_thread(struct coir__op *op, long *res)
     long err = coir__op_begin(op);
     if (err < 0)
         return err;
-    if (try(op, res)) {
+    if (try(op, (int)err, res)) {
         if (op->counted)
             coir__fd_end(op->fd);
         return 0;
@@ -393,8 +393,17 @@ static __attribute__((noinline)) void done_at_once(void)
     count_at_once(w);
 }
 
-/* As its completion would say it. */
-static bool try_it(struct coir__op *op, long *res)
+static bool by_file(struct coir__op *op, long *res)
+{
+    if (!coir__file_at_given(op))
+        return false;
+    coir__san_to_kernel(&kernel_sync);
+    bool done = coir__file_try(op, (int)*res, res);
+    coir__san_from_kernel(&kernel_sync);
+    return done;
+}
+
+static bool by_engine(struct coir__op *op, long *res)
 {
     struct coir__worker *w = coir__worker_self();
     if (!engine_of(w)->try)
@@ -402,11 +411,18 @@ static bool try_it(struct coir__op *op, long *res)
     coir__san_to_kernel(&kernel_sync);
     bool done = engine_of(w)->try(w, op, res);
     coir__san_from_kernel(&kernel_sync);
-    if (done && op->counted)
-        coir__fd_end(op->fd);
-    if (done)
-        done_at_once();
     return done;
+}
+
+/* As its completion would say it. *res: what coir__op_begin said. */
+static bool try_it(struct coir__op *op, long *res)
+{
+    if (!by_file(op, res) && !by_engine(op, res))
+        return false;
+    if (op->counted)
+        coir__fd_end(op->fd);
+    done_at_once();
+    return true;
 }
 
 /* What was told to try again has been stopped meanwhile. */
@@ -458,7 +474,7 @@ static inline __attribute__((always_inline)) long run(struct coir__op *op)
         again = res == COIR__AGAIN;
         if (again)
             res = 0;
-        else if (settled(op, &res))
+        else if (res >= 0 || settled(op, &res))
             break;
         else
             res = coir__fiber_check(f);

@@ -74,6 +74,7 @@ struct coir__op {
     bool for_another : 1;       /* POLL: waits for what an op of the caller's needs */
     bool async;                 /* may block whatever it is told, so on a thread: OPENAT (open.c), a
                                  * write to a terminal */
+    bool uncached;              /* READ, READV: not in the page cache just now; file.c */
     int32_t fd;
     uint32_t generation; /* counted: which file of that number; 0: not known yet */
     uint32_t flags;
@@ -182,8 +183,8 @@ struct coir__io_engine {
  * result. */
 COIR_HIDDEN long coir__op_run(struct coir__op *op);
 
-/* For op.c. Do op, which is counted, by a system call, if that is possible without waiting. True:
- * *res is the result, as after a completion. */
+/* For op.c. Do op, which is counted and at no given offset, by a system call, if that is possible
+ * without waiting. True: *res is the result, as after a completion. */
 COIR_HIDDEN bool coir__op_try(struct coir__op *op, long *res);
 
 /* 0, or why the caller may not wait any more: -ECANCELED, -ETIMEDOUT. */
@@ -229,7 +230,7 @@ COIR_HIDDEN struct coir__op_view coir__group_view(const struct coir__waiter *wai
 
 /* For group.c. An op of the group is over. */
 COIR_HIDDEN void coir__group_complete(struct coir__op_group *g);
-/* For group.c. Count op; begun: undo it. */
+/* For group.c. Count op: as coir__fd_begin. */
 COIR_HIDDEN int coir__op_begin(struct coir__op *op);
 /* For group.c. Have a worker of lent->rt, which the caller has entered, start what lent->waiter
  * stands for, and leave the runtime. */

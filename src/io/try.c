@@ -10,13 +10,10 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
-/* Of a socket, a pipe, an eventfd. At an offset, what is not all there may be so because the page
- * cache ends: that is no answer. */
+/* Of a socket, a pipe, an eventfd. */
 static long try_read(const struct coir__op *op)
 {
     struct coir__vector v;
-    if (op->offset >= 0)
-        return -EAGAIN;
     coir__op_vector(&v, op);
     return coir__sys(SYS_preadv2, op->fd, v.iov, v.count, -1, -1, RWF_NOWAIT);
 }
