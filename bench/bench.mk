@@ -3,7 +3,7 @@
 
 bench_dir   := $(BUILD)/bench
 bench_progs := $(addprefix $(bench_dir)/,coir_bench load raw switch pthread pread fio fio_batch \
-                                          boost_fiber go tokio)
+                                          boost_fiber asio uv go tokio)
 bench_go    := $(wildcard bench/peers/go/*)
 bench_tokio := $(wildcard bench/peers/tokio/Cargo.toml bench/peers/tokio/src/* \
                           bench/peers/tokio/.cargo/*)
@@ -78,6 +78,25 @@ $(bench_dir)/boost_fiber: bench/peers/boost_fiber.cc
 	    $(CXX) $(cxxflags) $(ldflags) -o $@ $< $(bench_fiber); \
 	else \
 	    echo "bench: no Boost.Fiber: left out"; \
+	fi
+
+$(bench_dir)/asio: bench/peers/asio.cc
+	@mkdir -p $(@D)
+	$(say) link $@
+	$(q)if echo '#include <boost/asio.hpp>' | \
+	    $(CXX) -x c++ -fsyntax-only - 2>/dev/null; then \
+	    $(CXX) $(cxxflags) $(ldflags) -o $@ $<; \
+	else \
+	    echo "bench: no Boost.Asio: left out"; \
+	fi
+
+$(bench_dir)/uv: bench/peers/uv.c
+	@mkdir -p $(@D)
+	$(say) link $@
+	$(q)if echo '#include <uv.h>' | $(CC) -x c -fsyntax-only - 2>/dev/null; then \
+	    $(CC) $(cflags) $(ldflags) -o $@ $< -luv; \
+	else \
+	    echo "bench: no libuv: left out"; \
 	fi
 
 $(bench_dir)/go: $(bench_go)

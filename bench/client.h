@@ -40,7 +40,7 @@ static inline void client_ended(int sig, siginfo_t *info, void *context)
 static inline void client_start(struct client *c, const char *directory, int listener,
                                 long connections, long requests, int first)
 {
-    struct sigaction on_end = { .sa_sigaction = client_ended, .sa_flags = SA_SIGINFO | SA_RESTART };
+    struct sigaction on_end; /* no initializer: C++ has none for a member of a union */
     struct sockaddr_in self;
     socklen_t len = sizeof self;
     char path[4096], port[16], many[32], each[32];
@@ -51,6 +51,9 @@ static inline void client_start(struct client *c, const char *directory, int lis
     snprintf(port, sizeof port, "%d", ntohs(self.sin_port));
     snprintf(many, sizeof many, "%ld", connections);
     snprintf(each, sizeof each, "%ld", requests);
+    memset(&on_end, 0, sizeof on_end);
+    on_end.sa_sigaction = client_ended;
+    on_end.sa_flags = SA_SIGINFO | SA_RESTART;
     if (sigaction(SIGCHLD, &on_end, NULL) < 0 || pipe(out) < 0)
         die("the client's start");
     c->pid = fork();

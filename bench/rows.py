@@ -123,9 +123,11 @@ def make_cells():
     for workers in (1, 2):
         cells.append(Cell("accept", f"accept w{workers}", "1000 connections, ns per request",
                           "accept", {"coir": 1000, "go": 1000}, workers=workers))
-    for row, engine, more in (("echo", "io_uring", ("go",)), ("echo_epoll", "epoll", ())):
+    for row, engine, more in (("echo", "io_uring", ("go", "asio", "uv", "tokio")),
+                              ("echo_epoll", "epoll", ())):
         cells.extend(Cell(row, f"{row} {n}", f"{n} connections on {engine}, ns per request", row,
-                          dict.fromkeys(("coir", "raw", *more), n)) for n in (1, 50, 1000, 10000))
+                          dict.fromkeys(("coir", "raw", *more), n), beside=("raw", "go"),
+                          beside_key="cpu_ns") for n in (1, 50, 1000, 10000))
     return cells + file_cells()
 
 

@@ -39,6 +39,8 @@ PROGRAMS = {
     "pread": "pread",
     "fio": "fio",
     "fio_batch": "fio_batch",
+    "asio": "asio",
+    "uv": "uv",
 }
 
 

@@ -6,6 +6,7 @@
 // the size of its state machine, and has no stack. Joining is awaiting the JoinHandle, waiting is a
 // Notify: the cheapest ways tokio has.
 mod coord;
+mod echo;
 
 use std::cell::Cell;
 use std::future::Future;
@@ -173,6 +174,7 @@ fn main() {
         ("chan_buf128", _) => run(workers, coord::chan_row("chan_buf128", n, 128)),
         ("mutex", _) => run(workers, coord::mutex_row(n)),
         ("skynet", _) => run(workers, coord::skynet_row(n)),
+        ("echo", 1) => echo::echo_row(&args[0], n),
         ("version", _) => {
             println!("{{\"row\": \"version\", \"version\": \"tokio {}\"}}", version())
         }
