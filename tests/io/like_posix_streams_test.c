@@ -163,6 +163,12 @@ static void socket_script(struct script *s)
     STEP(s, recv(u[1], buf, 2, MSG_DONTWAIT));
     STEP(s, recv(u[1], buf, 2, MSG_WAITALL));
     STEP(s, close(u[0]));
+    /* What did the fsync, a thread of the kernel's, lets go of the file when the ring is entered
+     * next. */
+    struct pollfd hung_up = { u[1], 0, 0 };
+    STEP(s, poll(&hung_up, 1, 10000));
+    SAME(s, hung_up.revents);
+    STEP(s, send(u[1], "x", 1, 0));
     STEP(s, send(u[1], "x", 1, 0));
     STEP(s, write(u[1], "x", 1));
     STEP(s, close(u[1]));
