@@ -10,8 +10,7 @@
  * Order     the count is raised before the SQE is made, and CLOSING is read by the same
  *           instruction: no op can meet a reused number.
  * READS, WRITES  the file is known to have such a call: coir__fd_can; TERMINAL: one that writes;
- *           READS_AT, WRITES_AT: at an offset; NOWAIT: it is read with RWF_NOWAIT first. All of it
- *           is forgotten with the file.
+ *           READS_AT: at an offset; NOWAIT: with RWF_NOWAIT first. It is forgotten with the file.
  * Generation  grows with each close, and when the number is known to be given anew after a close
  *           that was not ours. An op that has to be tried again after its count has gone back to 0
  *           finds out by it that its number means another file by now.
@@ -34,10 +33,9 @@ static const uint64_t READS = (uint64_t)1 << 34;
 static const uint64_t WRITES = (uint64_t)1 << 35;
 static const uint64_t TERMINAL = (uint64_t)1 << 36;
 static const uint64_t READS_AT = (uint64_t)1 << 37;
-static const uint64_t WRITES_AT = (uint64_t)1 << 38;
-static const uint64_t NOWAIT = (uint64_t)1 << 39;
-static const uint64_t KIND = (uint64_t)63 << 34; /* the above, from READS on */
-static const uint64_t ONE_GENERATION = (uint64_t)1 << 40;
+static const uint64_t NOWAIT = (uint64_t)1 << 38;
+static const uint64_t KIND = (uint64_t)31 << 34; /* the above, from READS on */
+static const uint64_t ONE_GENERATION = (uint64_t)1 << 39;
 
 typedef _Atomic uint64_t word;
 
@@ -190,23 +188,27 @@ int coir__fd_can(int fd, bool write)
     return bit & TERMINAL ? COIR__FD_TERMINAL : 0;
 }
 
-static __attribute__((noinline)) int find_out_at(int fd, bool write, word *w)
+static __attribute__((noinline)) int find_out_at(int fd, word *w)
 {
-    long res = coir__sys(write ? SYS_pwritev : SYS_preadv, fd, NULL, 0, 0, 0);
+    long res = coir__sys(SYS_preadv, fd, NULL, 0, 0, 0);
     long flags = res < 0 ? res : coir__sys(SYS_fcntl, fd, F_GETFL);
     if (flags < 0)
         return (int)flags;
-    uint64_t found = write ? WRITES_AT : READS_AT | (flags & O_DIRECT ? 0 : NOWAIT);
+    uint64_t found = READS_AT | (flags & O_DIRECT ? 0 : NOWAIT);
     atomic_fetch_or_explicit(w, found, memory_order_relaxed);
     return found & NOWAIT ? COIR__FD_NOWAIT : 0;
 }
 
+/* A write is asked about each time: it is not to go into a pipe that has got the number of a file
+ * behind our back. */
 int coir__fd_can_at(int fd, bool write)
 {
     word *w = find(fd);
     uint64_t known = atomic_load_explicit(w, memory_order_relaxed);
-    if (__builtin_expect(!(known & (write ? WRITES_AT : READS_AT)), 0))
-        return find_out_at(fd, write, w);
+    if (write)
+        return (int)coir__sys(SYS_pwritev, fd, NULL, 0, 0, 0);
+    if (__builtin_expect(!(known & READS_AT), 0))
+        return find_out_at(fd, w);
     return known & NOWAIT ? COIR__FD_NOWAIT : 0;
 }
 

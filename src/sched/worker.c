@@ -345,7 +345,7 @@ static void sleep_until(struct coir__worker *w, int64_t until_ns, uint32_t phase
 void coir__worker_await_mail(struct coir__worker *w)
 {
     atomic_store_explicit(&w->sleeping, COIR__SLEEPS, memory_order_relaxed);
-    atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in coir__worker_kick() */
+    atomic_thread_fence(memory_order_seq_cst); /* as in sleep_until() */
     bool mail = atomic_load_explicit(&w->inbox, memory_order_relaxed);
     w->rt->config.engine->wait(w, mail ? 0 : COIR__NEVER);
     atomic_store_explicit(&w->sleeping, 0, memory_order_relaxed);
