@@ -75,7 +75,8 @@ static void arm(struct coir__worker *w, struct epoll *e, struct coir__op *op)
 static void do_otherwise(struct coir__worker *w, struct epoll *e, struct coir__op *op)
 {
     bool polls = op->code != COIR__OP_OPENAT && op->code != COIR__OP_CALL;
-    bool ready = !coir__call_may_wait(op) || !polls ||
+    bool typed = op->async && (op->code == COIR__OP_READ || op->code == COIR__OP_READV);
+    bool ready = !coir__call_may_wait(op) || !polls || typed ||
                  coir__nowait_poll(op->fd, coir__ready_events(op)) != 0;
     if (ready)
         coir__call_start(w, op);

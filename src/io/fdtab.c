@@ -9,7 +9,7 @@
  *           waits until the word is clear.
  * Order     the count is raised before the SQE is made, and CLOSING is read by the same
  *           instruction: no op can meet a reused number.
- * READS, WRITES  the file is known to have such a call: coir__fd_can; TERMINAL: one that writes;
+ * READS, WRITES  the file is known to have such a call: coir__fd_can; TERMINAL: it is one;
  *           READS_AT: at an offset; NOWAIT: with RWF_NOWAIT first. It is forgotten with the file.
  * Generation  grows with each close, and when the number is known to be given anew after a close
  *           that was not ours. An op that has to be tried again after its count has gone back to 0
@@ -21,6 +21,7 @@
 #include "sched/memory.h"
 
 #include <asm/ioctls.h>
+#include <asm/termbits.h>
 #include <errno.h>
 #include <fcntl.h>
 
@@ -165,10 +166,14 @@ void coir__fd_end(int fd)
         wake_closer(fd);
 }
 
-static bool is_terminal(int fd)
+/* 0: it is none. */
+static int terminal(int fd, bool write)
 {
-    uint64_t settings[16]; /* more than any CPU's struct termios */
-    return coir__sys(SYS_ioctl, fd, TCGETS, settings) == 0;
+    struct termios t; /* the kernel's */
+    if (coir__sys(SYS_ioctl, fd, TCGETS, &t) < 0)
+        return 0;
+    return !write && !(t.c_lflag & ICANON) && t.c_cc[VMIN] == 0 ? COIR__FD_TERMINAL_ANYHOW
+                                                                : COIR__FD_TERMINAL;
 }
 
 /* With no buffers at all the call does nothing, but says whether it could. The answer is kept until
@@ -178,14 +183,13 @@ int coir__fd_can(int fd, bool write)
     word *w = find(fd);
     uint64_t bit = write ? WRITES : READS, known = atomic_load_explicit(w, memory_order_relaxed);
     if (__builtin_expect(known & bit, 1))
-        return write && known & TERMINAL && is_terminal(fd) ? COIR__FD_TERMINAL : 0;
+        return known & TERMINAL ? terminal(fd, write) : 0;
     long res = coir__sys(write ? SYS_writev : SYS_readv, fd, NULL, 0);
     if (res < 0)
         return (int)res;
-    if (write && is_terminal(fd))
-        bit |= TERMINAL;
-    atomic_fetch_or_explicit(w, bit, memory_order_relaxed);
-    return bit & TERMINAL ? COIR__FD_TERMINAL : 0;
+    int kind = terminal(fd, write);
+    atomic_fetch_or_explicit(w, bit | (kind ? TERMINAL : 0), memory_order_relaxed);
+    return kind;
 }
 
 static __attribute__((noinline)) int find_out_at(int fd, word *w)

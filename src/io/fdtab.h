@@ -16,10 +16,10 @@ enum { COIR__FD_NOWAIT = 1 };
 COIR_HIDDEN int coir__fd_begin(int fd, uint32_t *generation);
 /* It has ended. */
 COIR_HIDDEN void coir__fd_end(int fd);
-enum { COIR__FD_TERMINAL = 1 };
-/* Can a file of this kind be read, or written, at all? fd is counted. 0, COIR__FD_TERMINAL (to be
- * written), or -errno. A ring waits until it is ready before it finds out: for ever, perhaps (an
- * epoll descriptor, a pidfd). */
+/* Can a file of this kind be read, or written, at all? fd is counted. 0, or -errno. A ring waits
+ * until it is ready before it finds out: for ever, perhaps (an epoll descriptor, a pidfd).
+ * TERMINAL: it is one; ANYHOW: one whose reads do not wait, or not for ever (VMIN is 0). */
+enum { COIR__FD_TERMINAL = 1, COIR__FD_TERMINAL_ANYHOW = 2 };
 COIR_HIDDEN int coir__fd_can(int fd, bool write);
 /* The same at an offset: -errno, such as -ESPIPE; 0, or COIR__FD_NOWAIT. A ring does not ask: it
  * ignores the offset of what has none. */

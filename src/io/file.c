@@ -15,6 +15,9 @@
  *            (/proc/kmsg), so its readiness is.
  *   writes by writev: it copies into the page cache, and waits only when the kernel holds writers
  *            back, or the file was opened to be written through.
+ * A terminal's read is a thread's, once there is something to read, or at once when it does not
+ * wait for that: neither a ring nor readiness knows VMIN and VTIME.
+ *
  * The descriptor is counted all the while, and every wait here ends when it is closed. */
 #include "file.h"
 
@@ -147,7 +150,9 @@ bool coir__file_run(struct coir__op *op, long *res)
         *res = run(op, place);
     else
         *res = coir__fd_can(op->fd, !reads(op));
-    op->async = *res == COIR__FD_TERMINAL && !mine;
+    op->async = !mine && *res > 0;
+    if (!mine && *res == COIR__FD_TERMINAL && reads(op))
+        *res = wait_for(op, COIR__OP_POLL, 0);
     coir__fd_end(op->fd);
     return mine || *res < 0;
 }

@@ -72,8 +72,8 @@ struct coir__op {
     bool looked_at : 1;         /* sock_timeout.h: in this wait; */
     bool timed : 1;             /* and it has a timeout */
     bool for_another : 1;       /* POLL: waits for what an op of the caller's needs */
-    bool async;                 /* may block whatever it is told, so on a thread: OPENAT (open.c), a
-                                 * write to a terminal */
+    bool async;                 /* may block whatever it is told, so on a thread: OPENAT (open.c),
+                                 * reads and writes of terminals (file.c) */
     bool uncached;              /* READ, READV: not in the page cache just now; file.c */
     int32_t fd;
     uint32_t generation; /* counted: which file of that number; 0: not known yet */

@@ -50,6 +50,26 @@ static void raw_script(struct script *s)
     STEP(s, close(slave));
 }
 
+/* Reads that do not wait for what is typed, or not for ever. */
+static void anyhow_script(struct script *s)
+{
+    char buf[32] = "";
+    struct iovec iov = { buf, 8 };
+    for (int tenths = 0; tenths < 2; tenths++) {
+        int master, slave;
+        open_raw(&master, &slave, 0, tenths);
+        STEP(s, read(slave, buf, 8));
+        STEP(s, readv(slave, &iov, 1));
+        SAME(s, write(master, "abc", 3));
+        until_typed(slave);
+        STEP(s, read(slave, buf, 8));
+        BYTES(s, buf, sizeof buf);
+        STEP(s, read(slave, buf, 8));
+        STEP(s, close(master));
+        STEP(s, close(slave));
+    }
+}
+
 /* The side that goes first. */
 static void hung_up_script(struct script *s)
 {
@@ -85,6 +105,12 @@ static void raw_mode_is_like_posix(void **state)
 {
     (void)state;
     compare(raw_script);
+}
+
+static void reads_that_do_not_wait_are_like_posix(void **state)
+{
+    (void)state;
+    compare(anyhow_script);
 }
 
 static void a_hung_up_terminal_is_like_posix(void **state)
@@ -235,6 +261,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(raw_mode_is_like_posix),
+        cmocka_unit_test(reads_that_do_not_wait_are_like_posix),
         cmocka_unit_test(a_hung_up_terminal_is_like_posix),
         cmocka_unit_test(raw_bytes_come_one_by_one),
         cmocka_unit_test(vmin_is_waited_for),
