@@ -134,11 +134,11 @@ struct coir__calls {
     struct coir__calls_page *pages;
 };
 
-/* sock_timeout.h: two lists of descriptors, negative: empty; and when to look at them. */
+/* sock_timeout.h: lists of descriptors, negative: empty; and when to look at them. */
 struct coir__sock_timeouts {
     struct coir__listed_fd **leaves;
-    int32_t fresh, timed;
-    int64_t check_ns;
+    int32_t fresh, timed, slow;
+    int64_t check_ns, slow_ns; /* fresh and timed; slow */
 };
 
 /* What every engine keeps in w->io first: the ops in flight on this worker, by descriptor. */

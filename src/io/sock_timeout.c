@@ -9,22 +9,24 @@
 #include <sys/syscall.h>
 #include <sys/time.h>
 
-static const int64_t CHECK_NS = 10 * 1000 * 1000;
+static const int64_t CHECK_NS = 10 * 1000 * 1000, SLOW_NS = 1000 * 1000 * 1000;
 static const int64_t STAMP_NS = 1 << 20; /* coir__stamp_of's unit */
 
 enum { LEAF_FDS = 512, LEAVES = 1 << 13 };
 
 /* Of a descriptor. FRESH: somebody began to wait for it since the last look. TIMED: who waits for
- * it has a timeout. */
+ * it has a timeout. SLOW: it is known to have had none. */
 struct coir__listed_fd {
     int32_t next; /* in that list; negative: it is the last */
-    enum { UNLISTED, FRESH, TIMED } list;
+    uint32_t generation;
+    enum { UNLISTED, FRESH, TIMED, SLOW } list : 8;
+    unsigned none : 8; /* of that generation: the ways that had no timeout, 1 and 2 */
 };
 
 void coir__sock_timeouts_init(struct coir__sock_timeouts *t)
 {
-    t->fresh = t->timed = -1;
-    t->check_ns = COIR__NEVER;
+    t->fresh = t->timed = t->slow = -1;
+    t->check_ns = t->slow_ns = COIR__NEVER;
 }
 
 void coir__sock_timeouts_fini(struct coir__sock_timeouts *t)
@@ -85,49 +87,86 @@ int64_t coir__sock_timeout(const struct coir__op *op)
     return (int64_t)t.tv_sec * 1000000000 + (int64_t)t.tv_usec * 1000;
 }
 
-static void check_at(struct coir__sock_timeouts *t, int64_t ns)
+static unsigned way_of(int option)
 {
-    if (ns < t->check_ns)
-        t->check_ns = ns;
+    return option == SO_RCVTIMEO ? 1 : 2;
+}
+
+static void earlier(int64_t *at_ns, int64_t ns)
+{
+    if (ns < *at_ns)
+        *at_ns = ns;
+}
+
+static void add(struct coir__listed_fd *l, int32_t *list, int fd, int kind)
+{
+    l->next = *list;
+    l->list = kind;
+    *list = fd;
+}
+
+/* One that is in another list stays there, and that list is looked at soon. */
+static void note_unknown(struct coir__sock_timeouts *t, struct coir__listed_fd *l, int fd)
+{
+    if (l->list == FRESH)
+        return;
+    if (l->list == UNLISTED && t->fresh >= 0) {
+        add(l, &t->fresh, fd, FRESH);
+        return;
+    }
+    earlier(l->list == SLOW ? &t->slow_ns : &t->check_ns, coir__host_now() + CHECK_NS);
+    if (l->list == UNLISTED)
+        add(l, &t->fresh, fd, FRESH);
 }
 
 void coir__sock_timeout_note(struct coir__io *io, const struct coir__op *op)
 {
     struct coir__sock_timeouts *t = &io->timeouts;
-    struct coir__listed_fd *l = option_of(op) ? find(t, op->fd) : NULL;
-    if (!l || l->list == FRESH)
+    int option = option_of(op);
+    struct coir__listed_fd *l = option ? find(t, op->fd) : NULL;
+    if (!l)
         return;
-    if (t->fresh < 0 || l->list == TIMED)
-        check_at(t, coir__host_now() + CHECK_NS);
-    if (l->list == TIMED)
-        return; /* all of those are looked at */
-    *l = (struct coir__listed_fd){ t->fresh, FRESH };
-    t->fresh = op->fd;
+    if (l->generation != op->generation || !(l->none & way_of(option))) {
+        note_unknown(t, l, op->fd);
+    } else if (l->list == UNLISTED) {
+        if (t->slow < 0)
+            t->slow_ns = coir__host_now() + SLOW_NS;
+        add(l, &t->slow, op->fd, SLOW);
+    }
+}
+
+static void learn(struct coir__listed_fd *l, const struct coir__op *op)
+{
+    if (l->generation != op->generation)
+        l->none = 0;
+    l->generation = op->generation;
+    l->none = op->timed ? l->none & ~way_of(option_of(op)) : l->none | way_of(option_of(op));
 }
 
 /* When op's time is over; COIR__NEVER: it has no timeout. Its time begins with the first look. */
-static int64_t end_of(struct coir__op *op, int64_t now_ns)
+static int64_t end_of(struct coir__listed_fd *l, struct coir__op *op, int64_t now_ns)
 {
     uint32_t now = coir__stamp_of(now_ns);
-    if (op->looked_at && !op->timed)
+    if (!option_of(op) || (op->looked_at && !op->timed))
         return COIR__NEVER;
     if (!op->looked_at)
         op->waiter.since = now;
     int64_t timeout_ns = coir__sock_timeout(op);
     op->looked_at = true;
     op->timed = timeout_ns != 0;
+    learn(l, op);
     int64_t waited_ns = (int64_t)(now - op->waiter.since) * STAMP_NS;
     return op->timed ? now_ns - waited_ns + timeout_ns : COIR__NEVER;
 }
 
 /* Those who wait for fd: whose time is over is stopped. When the next one's is. */
-static int64_t look(struct coir__worker *w, int fd, int64_t now_ns)
+static int64_t look(struct coir__worker *w, struct coir__listed_fd *l, int fd, int64_t now_ns)
 {
     struct coir__op *const *head = coir__io_bucket(w->io, fd);
     int64_t next_ns = COIR__NEVER;
     for (struct coir__op *op = *head; op;) {
         bool counts = op->fd == fd && op->waiter.fiber && !op->group && !op->stop_error;
-        int64_t end_ns = counts ? end_of(op, now_ns) : COIR__NEVER;
+        int64_t end_ns = counts ? end_of(l, op, now_ns) : COIR__NEVER;
         if (end_ns <= now_ns && coir__op_stop(op, EAGAIN)) {
             op = *head; /* its neighbours may be gone, too */
             continue;
@@ -139,18 +178,19 @@ static int64_t look(struct coir__worker *w, int fd, int64_t now_ns)
     return next_ns;
 }
 
-static void look_at_list(struct coir__worker *w, int fd, int64_t now_ns)
+static void look_at_list(struct coir__worker *w, int32_t *list, int64_t now_ns)
 {
     struct coir__sock_timeouts *t = &((struct coir__io *)w->io)->timeouts;
+    int fd = *list;
+    *list = -1;
     while (fd >= 0) {
         struct coir__listed_fd *l = find(t, fd);
         int next = l->next;
-        int64_t next_ns = look(w, fd, now_ns);
+        int64_t next_ns = look(w, l, fd, now_ns);
         l->list = UNLISTED;
         if (next_ns != COIR__NEVER) {
-            *l = (struct coir__listed_fd){ t->timed, TIMED };
-            t->timed = fd;
-            check_at(t, next_ns);
+            add(l, &t->timed, fd, TIMED);
+            earlier(&t->check_ns, next_ns);
         }
         fd = next;
     }
@@ -159,15 +199,21 @@ static void look_at_list(struct coir__worker *w, int fd, int64_t now_ns)
 int64_t coir__sock_timeout_check(struct coir__worker *w, int64_t until_ns)
 {
     struct coir__sock_timeouts *t = &((struct coir__io *)w->io)->timeouts;
-    if (t->check_ns == COIR__NEVER)
+    int64_t next_ns = t->check_ns < t->slow_ns ? t->check_ns : t->slow_ns;
+    if (next_ns == COIR__NEVER)
         return until_ns;
     int64_t now_ns = coir__host_now();
-    if (now_ns >= t->check_ns) {
-        int fresh = t->fresh, timed = t->timed;
-        t->fresh = t->timed = -1;
-        t->check_ns = COIR__NEVER;
-        look_at_list(w, fresh, now_ns);
-        look_at_list(w, timed, now_ns);
+    if (now_ns >= t->slow_ns) {
+        t->slow_ns = COIR__NEVER;
+        look_at_list(w, &t->slow, now_ns);
     }
-    return until_ns < t->check_ns ? until_ns : t->check_ns;
+    if (now_ns >= t->check_ns) {
+        int32_t timed = t->timed; /* to which the others add */
+        t->check_ns = COIR__NEVER;
+        t->timed = -1;
+        look_at_list(w, &t->fresh, now_ns);
+        look_at_list(w, &timed, now_ns);
+    }
+    next_ns = t->check_ns < t->slow_ns ? t->check_ns : t->slow_ns;
+    return until_ns < next_ns ? until_ns : next_ns;
 }

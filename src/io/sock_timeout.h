@@ -5,7 +5,8 @@
  * which is too much for each wait: most are short, and few sockets have such a timeout. So the
  * descriptors that fibers begin to wait for are listed, and ten milliseconds later who still waits
  * is asked about, once. From then on its time counts: it may end late by about as much, and never
- * early. */
+ * early. Who waits for a socket that had no timeout before is asked about after a second: the
+ * program may have set one meanwhile. */
 #ifndef COIR_IO_SOCK_TIMEOUT_H
 #define COIR_IO_SOCK_TIMEOUT_H
 

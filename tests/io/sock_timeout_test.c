@@ -152,6 +152,25 @@ static void polls_do_not_end(void *arg)
     close_by_us(ends);
 }
 
+/* A socket that is known to have had none. */
+static void set_later(void *arg)
+{
+    char c;
+    int ends[2];
+    (void)arg;
+    make_ends(UNIX_STREAM, ends);
+    COIR_TIMEOUT(2 * SHORT)
+        EXPECT_FAILS(coir_recv(ends[0], &c, 1, 0), ETIMEDOUT);
+    set_timeout(ends[0], SO_RCVTIMEO, SHORT);
+    ENDS_LATE(coir_recv(ends[0], &c, 1, 0), EAGAIN);
+    ENDS_LATE(coir_recv(ends[0], &c, 1, 0), EAGAIN);
+    set_timeout(ends[0], SO_RCVTIMEO, 0);
+    COIR_TIMEOUT(4 * SHORT)
+        EXPECT_FAILS(coir_recv(ends[0], &c, 1, 0), ETIMEDOUT);
+    close_by_us(ends);
+}
+
+BODY_TEST(a_timeout_may_be_set_later, set_later)
 BODY_TEST(a_receive_ends_with_its_sockets_timeout, receives_end)
 BODY_TEST(a_send_ends_with_its_sockets_timeout, sends_end)
 BODY_TEST(accept_and_connect_end_with_it_too, connections_end)
@@ -168,6 +187,7 @@ int main(void)
         cmocka_unit_test(both_ways_have_their_own),
         cmocka_unit_test(all_who_wait_are_ended),
         cmocka_unit_test(polls_are_not_meant),
+        cmocka_unit_test(a_timeout_may_be_set_later),
     };
-    return RUN_ON_ALL_RUNGS(tests);
+    return RUN_ON_ENGINES(tests);
 }
