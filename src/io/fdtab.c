@@ -159,6 +159,13 @@ int coir__fd_begin(int fd, uint32_t *generation)
     return before & NOWAIT ? COIR__FD_NOWAIT : 0;
 }
 
+uint64_t coir__fd_peek(int fd)
+{
+    word *w = find(fd);
+    uint64_t now = w ? atomic_load_explicit(w, memory_order_acquire) : 0;
+    return now & NOWAIT && !(now & (CLOSING | SHUT)) ? now & ~COUNT : 0;
+}
+
 void coir__fd_end(int fd)
 {
     uint64_t before = atomic_fetch_sub_explicit(find(fd), 1, memory_order_acq_rel);

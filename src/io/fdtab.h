@@ -24,6 +24,10 @@ COIR_HIDDEN int coir__fd_can(int fd, bool write);
 /* The same at an offset: -errno, such as -ESPIPE; 0, or COIR__FD_NOWAIT. A ring does not ask: it
  * ignores the offset of what has none. */
 COIR_HIDDEN int coir__fd_can_at(int fd, bool write);
+/* For a read that neither waits nor takes anything away, so that the file need not be counted: what
+ * stands for it, as long as it is COIR__FD_NOWAIT and nobody closes it; else 0. When it is the same
+ * afterwards, that is what was read. */
+COIR_HIDDEN uint64_t coir__fd_peek(int fd);
 /* This kind of file does not know RWF_NOWAIT. fd is counted. */
 COIR_HIDDEN void coir__fd_not_nowait(int fd);
 /* fd has just been made: what was known of its number was about another file, which was not closed

@@ -183,6 +183,12 @@ struct coir__io_engine {
  * result. */
 COIR_HIDDEN long coir__op_run(struct coir__op *op);
 
+/* A read at an offset, by a fiber that may wait for ever: all of it from the page cache, without
+ * an op? MISSED: it is not there now, so that op->uncached; UNTRIED: or not for certain. */
+enum coir__read_now { COIR__READ_DONE, COIR__READ_MISSED, COIR__READ_UNTRIED };
+COIR_HIDDEN enum coir__read_now coir__op_read_now(int fd, const void *buf, uint64_t len,
+                                                  int64_t offset);
+
 /* For op.c. Do op, which is counted and at no given offset, by a system call, if that is possible
  * without waiting. True: *res is the result, as after a completion. */
 COIR_HIDDEN bool coir__op_try(struct coir__op *op, long *res);
