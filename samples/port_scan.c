@@ -6,6 +6,7 @@
 #include "tool.h"
 
 #include <getopt.h>
+#include <netdb.h>
 
 #define PORTS_MAX 65536
 
@@ -13,6 +14,7 @@ enum result { UNTRIED, OPEN, CLOSED, SILENT, FAILED, RESULTS };
 
 static struct {
     const char *host;
+    char address[NI_MAXHOST]; /* of it */
     unsigned fibers;
     int64_t limit_ns;
     size_t count, next;        /* of ports; ports[next] is tried next */
@@ -56,7 +58,7 @@ static enum result probe(int port)
     int fd = -1, err;
     snprintf(text, sizeof text, "%d", port);
     COIR_TIMEOUT(scan.limit_ns)
-        fd = coir_tcp_dial(scan.host, text);
+        fd = coir_tcp_dial(scan.address, text);
     err = errno;
     if (fd >= 0) {
         enum result result = is_own(fd) ? CLOSED : OPEN;
@@ -111,9 +113,29 @@ static int scan_ports(void *arg)
     return 0;
 }
 
+/* Once for all ports: of several addresses the first of IPv4, if there is one. */
+static void find_address(void)
+{
+    const struct addrinfo hints = { .ai_socktype = SOCK_STREAM };
+    struct addrinfo *list, *a;
+    int error = coir_getaddrinfo(scan.host, NULL, &hints, &list);
+    if (error)
+        tool_die("cannot find %s: %s", scan.host,
+                 error == EAI_SYSTEM ? strerror(errno) : gai_strerror(error));
+    for (a = list; a && a->ai_family != AF_INET; a = a->ai_next)
+        ;
+    a = a ? a : list;
+    error = coir_getnameinfo(a->ai_addr, a->ai_addrlen, scan.address, sizeof scan.address, NULL, 0,
+                             NI_NUMERICHOST | NI_NUMERICSERV);
+    if (error)
+        tool_die("cannot find %s: %s", scan.host, gai_strerror(error));
+    freeaddrinfo(list);
+}
+
 static void run(void *arg)
 {
     (void)arg;
+    find_address();
     coir_scope scope COIR_SCOPE_AUTO = COIR_SCOPE_INIT;
     struct tool_stop stop = { 0 };
     coir_scope_attr attr = { .flags = COIR_SCOPE_KEEP_GOING };

@@ -91,8 +91,8 @@ COIR_API int coir_pselect(int n, fd_set *reads, fd_set *writes, fd_set *excepts,
  * by reads and writes of 64 KiB. */
 COIR_API ssize_t coir_sendfile(int out, int in, off_t *offset, size_t count);
 
-/* splice(2): on a thread of the library's, of which there are at most 64, once in is readable and
- * out writable. */
+/* splice(2): on a thread of the library's, of which there are at most 64 for that, once in is
+ * readable and out writable. */
 COIR_API ssize_t coir_splice(int in, off_t *in_offset, int out, off_t *out_offset, size_t len,
                              unsigned flags);
 

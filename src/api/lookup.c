@@ -8,6 +8,7 @@
 
 #include "edge.h"
 #include "helper.h"
+#include "io/op.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -111,7 +112,7 @@ static void begin(void *arg)
     struct coir__lookup *l = find_same(question);
     if (!l) {
         question->job = (struct coir__job){ .run = run, .done = done };
-        err = coir__pool_add(&pool, &question->job);
+        err = (int)coir__start_error(coir__pool_add(&pool, &question->job));
         if (err == 0) {
             l = question;
             l->next = under_way.first;

@@ -4,6 +4,7 @@
 
 #include "lookup.h"
 
+#include <arpa/inet.h>
 #include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
@@ -140,6 +141,16 @@ static bool asks_by_itself(void)
     return !f && coir__fiber_deadline(f) == COIR_NEVER;
 }
 
+/* What is written in numbers, or has to be, nobody else is asked for. */
+static bool is_numeric(const char *node, const char *service, int flags)
+{
+    struct in6_addr addr;
+    return (!node || flags & AI_NUMERICHOST || inet_pton(AF_INET, node, &addr) == 1 ||
+            inet_pton(AF_INET6, node, &addr) == 1) &&
+           (!service || flags & AI_NUMERICSERV || !service[strspn(service, "0123456789")]) &&
+           !(flags & AI_ADDRCONFIG);
+}
+
 /* The answer, to be given back; NULL: an EAI_* in *error. */
 static struct coir__lookup *answer_to(struct coir__lookup *question, int *error)
 {
@@ -156,7 +167,7 @@ int coir_getaddrinfo(const char *node, const char *service, const struct addrinf
     int error = coir__check();
     if (error)
         return system_error(error);
-    if (asks_by_itself())
+    if (asks_by_itself() || is_numeric(node, service, hints ? hints->ai_flags : 0))
         return getaddrinfo(node, service, hints, list);
     struct coir__lookup *l = answer_to(question_by_name(node, service, hints), &error);
     if (l) {
@@ -172,6 +183,11 @@ struct by_address {
     bool host, service; /* are wanted */
     struct sockaddr_storage addr;
 };
+
+static bool is_told_in_numbers(int flags)
+{
+    return flags & NI_NUMERICHOST && flags & NI_NUMERICSERV;
+}
 
 struct names {
     char host[NI_MAXHOST], service[NI_MAXSERV];
@@ -226,9 +242,11 @@ int coir_getnameinfo(const struct sockaddr *addr, socklen_t len, char *host, soc
     int error = coir__check();
     if (error)
         return system_error(error);
-    if (!addr || len > sizeof(struct sockaddr_storage))
+    if (!addr)
         return EAI_FAMILY;
-    if (asks_by_itself())
+    if (len > sizeof(struct sockaddr_storage))
+        len = sizeof(struct sockaddr_storage);
+    if (asks_by_itself() || is_told_in_numbers(flags))
         return getnameinfo(addr, len, host, host_len, service, service_len, flags);
     host_len = host ? host_len : 0;
     service_len = service ? service_len : 0;

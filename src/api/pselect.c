@@ -6,6 +6,7 @@
 
 #include <poll.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/select.h>
 
 /* The bits of a set, of which a program may have more than FD_SETSIZE. */
@@ -31,21 +32,45 @@ static void put(const set *s, int fd, bool in)
 
 enum { SETS = 3 };
 
+/* In any of the sets, of the descriptors from fd on that share its word. */
+static unsigned long any_of(const set *sets, int fd)
+{
+    unsigned long word = 0;
+    for (int i = 0; i < SETS; i++)
+        if (sets[i].words)
+            word |= (unsigned long)sets[i].words[fd / WORD_BITS];
+    return word;
+}
+
+/* fds NULL: only count them. */
 static nfds_t make_polls(struct pollfd *fds, const set *sets, int n)
 {
     nfds_t made = 0;
-    for (int fd = 0; fd < n; fd++) {
-        short events = 0;
-        bool in_any = false;
-        for (int i = 0; i < SETS; i++)
-            if (has(&sets[i], fd)) {
-                in_any = true;
-                events |= sets[i].wanted;
-            }
-        if (in_any)
-            fds[made++] = (struct pollfd){ .fd = fd, .events = events };
+    for (int first = 0; first < n; first += WORD_BITS) {
+        unsigned long word = any_of(sets, first);
+        for (int fd = first; word && fd < n; fd++, word >>= 1) {
+            if (!(word & 1))
+                continue;
+            short events = 0;
+            for (int i = 0; i < SETS; i++)
+                events |= has(&sets[i], fd) ? sets[i].wanted : 0;
+            if (fds)
+                fds[made] = (struct pollfd){ .fd = fd, .events = events };
+            made++;
+        }
     }
     return made;
+}
+
+/* There are no more descriptors than that; and the sets need not be longer. */
+static int at_most(int n, const set *sets)
+{
+    struct rlimit limit;
+    if (!sets[0].words && !sets[1].words && !sets[2].words)
+        return 0;
+    if (n > FD_SETSIZE && getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max < (rlim_t)n)
+        return (int)limit.rlim_max;
+    return n;
 }
 
 /* How many bits are set; -EBADF. */
@@ -86,7 +111,8 @@ int coir_pselect(int n, fd_set *reads, fd_set *writes, fd_set *excepts,
     int64_t timeout_ns = in_ns(timeout);
     if (n < 0 || timeout_ns == -EINVAL || mask)
         return (int)coir__edge(-EINVAL);
-    struct pollfd *fds = malloc(((size_t)n + 1) * sizeof *fds);
+    n = at_most(n, sets);
+    struct pollfd *fds = malloc((make_polls(NULL, sets, n) + 1) * sizeof *fds);
     if (!fds)
         return (int)coir__edge(-ENOMEM);
     nfds_t made = make_polls(fds, sets, n);

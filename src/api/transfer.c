@@ -4,8 +4,10 @@
 
 #include "io/fdtab.h"
 #include "io/io.h"
+#include "io/sock_timeout.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/sendfile.h>
@@ -95,7 +97,7 @@ ssize_t coir_sendfile(int out, int in, off_t *offset, size_t count)
     struct end to = { .fd = out }, from = { .fd = in };
     long res = coir__check();
     if (res == 0)
-        res = check_ends(out, in, offset);
+        res = count > SSIZE_MAX ? -EINVAL : check_ends(out, in, offset);
     if (res == 0 && count) {
         int64_t at = offset ? *offset : coir__sys(SYS_lseek, in, 0, SEEK_CUR);
         res = copy(&to, &from, at, count < COUNT_MAX ? count : COUNT_MAX);
@@ -107,14 +109,44 @@ ssize_t coir_sendfile(int out, int in, off_t *offset, size_t count)
     return coir__edge(res);
 }
 
-/* Until fd is ready for events, if it can be waited for. */
-static long ready(int fd, short events)
+/* How long its socket lets a read, or write, of fd wait; -1: for ever. */
+static int64_t timeout_of(enum coir__opcode code, int fd)
 {
-    struct coir__op op = {
-        .code = COIR__OP_POLL, .fd = fd, .flags = (uint16_t)events, .counted = true
-    };
-    long res = fd < 0 ? 0 : coir__op_run(&op);
-    return coir__op_never_polls((int32_t)res) ? 0 : res;
+    struct coir__op op = { .code = (uint8_t)code, .fd = fd, .offset = -1 };
+    int64_t ns = coir__sock_timeout(&op);
+    return ns ? ns : -1;
+}
+
+/* Until both ends are ready. Who is ready already is in it to hear of its close. */
+static long await_both(const struct end *in, const struct end *out)
+{
+    struct pollfd fds[] = { { .fd = in->fd, .events = POLLIN },
+                            { .fd = out->fd, .events = POLLOUT } };
+    while (fds[0].events || fds[1].events) {
+        int64_t ns =
+            fds[0].events ? timeout_of(COIR__OP_READ, in->fd) : timeout_of(COIR__OP_WRITE, out->fd);
+        long res = coir__poll(fds, 2, ns);
+        if (res <= 0)
+            return res < 0 ? res : -EAGAIN;
+        for (int i = 0; i < 2; i++)
+            if (fds[i].revents) {
+                fds[i].events = 0;
+                if (fds[i].revents & ~(POLLIN | POLLOUT))
+                    fds[i].fd = -1; /* it would be told again and again */
+            }
+    }
+    return 0;
+}
+
+/* A descriptor of the same file, which stays that when out is closed; or -errno. */
+static long another(struct end *out)
+{
+    long err = coir__fd_begin(out->fd, &out->generation);
+    if (err < 0)
+        return err;
+    long fd = coir__sys(SYS_fcntl, out->fd, F_DUPFD_CLOEXEC, 0);
+    coir__fd_end(out->fd);
+    return fd;
 }
 
 static bool is_pipe(int fd)
@@ -123,22 +155,43 @@ static bool is_pipe(int fd)
 }
 
 /* On a thread: only one end, the pipe, can be told not to wait. It is not sent there before both
- * ends are ready, so that it has little to wait for. */
+ * ends are ready, so that it has little to wait for; then it is the close of in that ends it. */
+static long splice_now(struct end *in, struct end *out, struct coir__system_call call)
+{
+    long fd = another(out);
+    if (fd < 0)
+        return fd;
+    call.args[2] = fd;
+    struct coir__op op = { .code = COIR__OP_CALL,
+                           .fd = in->fd,
+                           .generation = in->generation,
+                           .addr = &call,
+                           .flags = COIR__CALL_WAITS | COIR__CALL_PEER,
+                           .counted = true,
+                           .dont_wait = true };
+    long res = coir__op_run(&op);
+    coir__sys(SYS_close, fd);
+    return res;
+}
+
 ssize_t coir_splice(int in, off_t *in_offset, int out, off_t *out_offset, size_t len,
                     unsigned flags)
 {
     const struct coir__system_call call = { SYS_splice,
                                             { in, (long)(uintptr_t)in_offset, out,
                                               (long)(uintptr_t)out_offset, (long)len, flags } };
-    bool waits = len && !(flags & ~(unsigned)(SPLICE_F_MOVE | SPLICE_F_MORE | SPLICE_F_GIFT)) &&
+    struct end from = { in, coir__fd_generation(in) }, to = { out, coir__fd_generation(out) };
+    bool waits = len && in >= 0 && out >= 0 &&
+                 !(flags & ~(unsigned)(SPLICE_F_MOVE | SPLICE_F_MORE | SPLICE_F_GIFT)) &&
                  (is_pipe(in) || is_pipe(out)); /* else it says at once what is wrong */
     long res;
     do {
-        res = waits ? ready(in, POLLIN) : 0;
-        if (res >= 0 && waits)
-            res = ready(out, POLLOUT);
-        if (res >= 0)
-            res = coir__io_call(in, &call, COIR__CALL_WAITS);
-    } while (res == -EAGAIN && waits);
+        res = waits ? await_both(&from, &to) : 0;
+        if (res == 0)
+            res = splice_now(&from, &to, call);
+        else
+            waits = false;
+    } while (res == -EAGAIN && waits && timeout_of(COIR__OP_READ, in) < 0 &&
+             timeout_of(COIR__OP_WRITE, out) < 0);
     return coir__edge(res);
 }

@@ -29,17 +29,20 @@ struct coir__calls_page {
 
 static struct coir__pool files = { .threads_max = 16 };
 static struct coir__pool waits = { .threads_max = COIR__POOL_THREADS_MAX };
+static struct coir__pool peers = { .threads_max = COIR__POOL_THREADS_MAX };
 
 void coir__calls_begin(void)
 {
     coir__pool_hold(&files);
     coir__pool_hold(&waits);
+    coir__pool_hold(&peers);
 }
 
 void coir__calls_end(struct coir__io *io)
 {
     coir__pool_let_go(&files);
     coir__pool_let_go(&waits);
+    coir__pool_let_go(&peers);
     for (struct coir__calls_page *page = io->calls.pages, *next; page; page = next) {
         next = page->next;
         coir__unmap(page, CALLS_BYTES);
@@ -129,6 +132,12 @@ bool coir__call_may_wait(const struct coir__op *op)
     }
 }
 
+static struct coir__pool *pool_for(const struct coir__op *op)
+{
+    bool peer = op->code == COIR__OP_CALL && op->flags & COIR__CALL_PEER;
+    return peer ? &peers : coir__call_may_wait(op) ? &waits : &files;
+}
+
 void coir__call_start(struct coir__worker *w, struct coir__op *op)
 {
     struct coir__calls *c = &((struct coir__io *)w->io)->calls;
@@ -140,7 +149,7 @@ void coir__call_start(struct coir__worker *w, struct coir__op *op)
                                      .mail.handle = handle,
                                      .op = op,
                                      .worker = w,
-                                     .pool = waiting ? &waits : &files };
+                                     .pool = pool_for(op) };
         op->call = call;
         op->phase = COIR__OP_ON_THREAD;
         err = coir__pool_add(call->pool, &call->job);

@@ -38,11 +38,12 @@ enum coir__opcode {
 
 enum { COIR__SYNC_DATA_ONLY = 1 }; /* IORING_FSYNC_DATASYNC */
 
-/* Any system call, on a thread. WAITS: it may for ever; else it cannot be ended early. */
+/* Any system call, on a thread. WAITS: it may for ever; else it cannot be ended early. PEER: for a
+ * peer, who may be hostile: then it is apart from the others that wait. */
 struct coir__system_call {
     long nr, args[6];
 };
-enum { COIR__CALL_WAITS = 1 };
+enum { COIR__CALL_WAITS = 1, COIR__CALL_PEER = 2 };
 
 /* Who has an op that is in flight. */
 enum coir__op_phase {

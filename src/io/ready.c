@@ -288,8 +288,13 @@ long coir__ready_arm(struct coir__ready *r, struct coir__io *io, struct coir__op
     return told(err);
 }
 
+/* Who has waited in vain on what was known of the number leaves nothing of it to the next one: a
+ * short deadline would keep it from being checked for ever. */
 void coir__ready_stop(struct coir__worker *w, struct coir__ready *r, struct coir__op *op)
 {
+    struct coir__fd_state *s = op->trusted ? state_of(r, op->fd) : NULL;
+    if (s)
+        forget(s, s->generation);
     set_phase(r, op, COIR__OP_HELD);
     coir__op_complete(w, op, (int32_t)coir__op_partly(op, -ECANCELED));
 }

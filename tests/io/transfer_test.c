@@ -2,8 +2,11 @@
  * SPDX-License-Identifier: MIT */
 #include "sides.h"
 
+#include <limits.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/sendfile.h>
+#include <sys/stat.h>
 
 enum { FILE_BYTES = 300000 };
 
@@ -54,7 +57,7 @@ static void files_are_sent(void *arg)
         EXPECT_EQ(coir_sendfile(ends[1], file, &offset, 200000), 200000);
         EXPECT_EQ(offset, 201000);
         EXPECT_EQ(lseek(file, 201000, SEEK_SET), 201000);
-        EXPECT_EQ(coir_sendfile(ends[1], file, NULL, SIZE_MAX), FILE_BYTES - 201000);
+        EXPECT_EQ(coir_sendfile(ends[1], file, NULL, SSIZE_MAX), FILE_BYTES - 201000);
         EXPECT_EQ(lseek(file, 0, SEEK_CUR), FILE_BYTES);
         EXPECT_EQ(coir_sendfile(ends[1], file, NULL, 1), 0);
         close(ends[1]);
@@ -195,6 +198,68 @@ static void splice_waits(void *arg)
     close_ends(b);
 }
 
+struct splicer {
+    int in, out;
+    long result;
+};
+
+static void splice_and_tell(void *arg)
+{
+    struct splicer *s = arg;
+    s->result = minus_errno(coir_splice(s->in, NULL, s->out, NULL, 6, 0));
+}
+
+/* Of either end, whichever is waited for; and the number is another file's at once. */
+static void closes_end_splices(void *arg)
+{
+    (void)arg;
+    for (int which = 0; which < 4; which++) {
+        int from[2], to[2], victim = memfd_create("victim", MFD_CLOEXEC);
+        struct side side;
+        struct stat st;
+        make_ends(PIPE, from);
+        make_ends(PIPE, to);
+        if (which & 1) { /* out is full */
+            EXPECT_EQ(write(from[1], "first", 6), 6);
+            fill(to[1]);
+        }
+        struct splicer s = { from[0], to[1], 0 };
+        side_start(&side, splice_and_tell, &s);
+        until_waiting(&side);
+        int closed = which & 2 ? from[0] : to[1];
+        EXPECT_EQ(coir_close(closed), 0);
+        EXPECT_EQ(dup2(victim, closed), closed);
+        if (!(which & 1) && closed != from[0])
+            EXPECT_EQ(write(from[1], "later", 6), 6);
+        side_wait(&side);
+        EXPECT_EQ(s.result, -EBADF);
+        EXPECT_EQ(fstat(victim, &st), 0);
+        EXPECT_EQ(st.st_size, 0);
+        close(victim);
+        close_ends(from);
+        close_ends(to);
+    }
+}
+
+static void timeouts_end_splices(void *arg)
+{
+    const struct timeval t = { 0, 2000 };
+    int ends[2], pipe[2];
+    (void)arg;
+    make_ends(UNIX_STREAM, ends);
+    make_ends(PIPE, pipe);
+    EXPECT_EQ(setsockopt(ends[0], SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t), 0);
+    EXPECT_FAILS(coir_splice(ends[0], NULL, pipe[1], NULL, 1, 0), EAGAIN);
+    EXPECT_EQ(setsockopt(ends[0], SOL_SOCKET, SO_SNDTIMEO, &t, sizeof t), 0);
+    fill(ends[0]);
+    EXPECT_EQ(write(pipe[1], "x", 1), 1);
+    EXPECT_FAILS(coir_splice(pipe[0], NULL, ends[0], NULL, 1, 0), EAGAIN);
+    close_ends(ends);
+    close_ends(pipe);
+}
+
+BODY_TEST(a_close_ends_a_splice, closes_end_splices)
+BODY_TEST(a_sockets_timeout_ends_a_splice, timeouts_end_splices)
 BODY_TEST(files_are_sent_whole, files_are_sent)
 BODY_TEST(what_was_sent_before_trouble_counts, what_was_sent_counts)
 BODY_TEST(wrong_ends_are_refused_as_by_sendfile, wrong_ends_are_refused)
@@ -209,6 +274,8 @@ int main(void)
         cmocka_unit_test(wrong_ends_are_refused_as_by_sendfile),
         cmocka_unit_test(splice_moves_between_files_and_sockets),
         cmocka_unit_test(splice_waits_for_both_ends),
+        cmocka_unit_test(a_close_ends_a_splice),
+        cmocka_unit_test(a_sockets_timeout_ends_a_splice),
     };
     return RUN_AT_HOME_ON_ENGINES(tests);
 }

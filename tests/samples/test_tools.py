@@ -269,10 +269,13 @@ def test_scan_few_descriptors():
 
 
 def test_scan_failed():
-    """A host that cannot be reached at all is told with its reason, and status 1."""
+    """A host that cannot be found, or reached at all, is told with its reason."""
     r = scan("no.such.host.invalid", "1-10")
+    equal((r.status, r.out), (2, ""), r)
+    matches("^port_scan: cannot find no.such.host.invalid: ", r.err)
+    r = scan("224.0.0.1", "1-10")
     equal((r.status, opened(r)), (1, []), r)
-    matches("^port_scan: no.such.host.invalid: ", r.err)
+    matches("^port_scan: 224.0.0.1: ", r.err)
     matches("0 open, 0 closed, 0 silent, 10 failed", r.out)
 
 
