@@ -23,6 +23,7 @@
 
 #include "fdtab.h"
 #include "io.h"
+#include "nowait.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -103,7 +104,7 @@ static long read_at_own(const struct coir__op *op, const struct coir__vector *v,
         long res = -EAGAIN;
         if (end_is_cached(op->fd, place, bytes))
             res = coir__sys(SYS_preadv2, op->fd, v->iov, v->count, -1, -1, RWF_NOWAIT);
-        if (res == -EOPNOTSUPP)
+        if (coir__no_nowait(res))
             break;
         if (res != -EAGAIN && res != -EINTR)
             return res;
@@ -172,10 +173,10 @@ static bool read_cached(const struct coir__op *op, long *res)
     struct coir__vector v;
     coir__op_vector(&v, op);
     *res = coir__sys(SYS_preadv2, op->fd, v.iov, v.count, op->offset, 0, RWF_NOWAIT);
-    if (*res == -EOPNOTSUPP || *res == -ENOSYS)
+    if (coir__no_nowait(*res))
         coir__fd_not_nowait(op->fd);
     if (*res < 0)
-        return *res != -EOPNOTSUPP && *res != -ENOSYS && *res != -EAGAIN && *res != -EINTR;
+        return !coir__no_nowait(*res) && *res != -EAGAIN && *res != -EINTR;
     return (uint64_t)*res == coir__iov_bytes(v.iov, v.count) ||
            file_ends_at(op->fd, op->offset + *res);
 }

@@ -18,11 +18,6 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
-static bool unknown_call(long res)
-{
-    return res == -EOPNOTSUPP || res == -ENOSYS;
-}
-
 static long call_if_nonblocking(const struct coir__op *op, long nr, const struct coir__vector *v)
 {
     long flags = coir__sys(SYS_fcntl, op->fd, F_GETFL);
@@ -34,7 +29,7 @@ static long call_if_nonblocking(const struct coir__op *op, long nr, const struct
 static long read_stream(const struct coir__op *op, const struct coir__vector *v)
 {
     long res = coir__sys(SYS_preadv2, op->fd, v->iov, v->count, -1, -1, RWF_NOWAIT);
-    if (!unknown_call(res))
+    if (!coir__no_nowait(res))
         return res;
     struct msghdr msg = { .msg_iov = (struct iovec *)(uintptr_t)v->iov, .msg_iovlen = v->count };
     res = coir__sys(SYS_recvmsg, op->fd, &msg, MSG_DONTWAIT);
@@ -44,7 +39,7 @@ static long read_stream(const struct coir__op *op, const struct coir__vector *v)
 static long write_at(const struct coir__op *op, const struct coir__vector *v)
 {
     long res = coir__sys(SYS_pwritev2, op->fd, v->iov, v->count, op->offset, 0, RWF_NOWAIT);
-    return res == -EAGAIN || unknown_call(res) ? COIR__CANNOT : res;
+    return res == -EAGAIN || coir__no_nowait(res) ? COIR__CANNOT : res;
 }
 
 static long write_stream(const struct coir__op *op, const struct coir__vector *v)
@@ -54,7 +49,7 @@ static long write_stream(const struct coir__op *op, const struct coir__vector *v
     if (res != -ENOTSOCK)
         return res;
     res = coir__sys(SYS_pwritev2, op->fd, v->iov, v->count, -1, -1, RWF_NOWAIT);
-    return unknown_call(res) ? call_if_nonblocking(op, SYS_writev, v) : res;
+    return coir__no_nowait(res) ? call_if_nonblocking(op, SYS_writev, v) : res;
 }
 
 static long move(const struct coir__op *op)

@@ -5,8 +5,16 @@
 
 #include "io.h"
 
+#include <errno.h>
+
 /* No errno: the op cannot be done without waiting, or not by this kind of file. */
 enum { COIR__CANNOT = -(1 << 20) };
+
+/* RWF_NOWAIT is not known: by this kind of file; or the call is not, in sandboxes, emulators. */
+static inline bool coir__no_nowait(long res)
+{
+    return res == -EOPNOTSUPP || res == -ENOSYS;
+}
 
 /* Do op without waiting: the result; -EAGAIN, when it is not ready; COIR__CANNOT. On any thread
  * that has SIGPIPE blocked. */

@@ -57,5 +57,5 @@ bool coir__op_try(struct coir__op *op, long *res)
     if (*res == -EAGAIN)
         return message && op->dont_wait;
     /* It cannot be tried on this kind of descriptor, or was cut short. */
-    return *res != -EOPNOTSUPP && *res != -EINTR && (message || *res != -ENOTSOCK);
+    return !coir__no_nowait(*res) && *res != -EINTR && (message || *res != -ENOTSOCK);
 }

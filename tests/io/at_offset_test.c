@@ -2,6 +2,7 @@
  * kind is not held against the next file of its number, and who reads does not keep others waiting.
  * SPDX-License-Identifier: MIT */
 #include "kit.h"
+#include "seccomp.h"
 
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -196,6 +197,55 @@ static void any_kind_of_file_is_read(void **state)
     run_on(1, read_proc, NULL);
 }
 
+static void *write_byte(void *arg)
+{
+    coir_sleep(COIR_MS(1));
+    EXPECT_EQ(coir_write(*(int *)arg, "x", 1), 1);
+    return NULL;
+}
+
+static void read_and_write(void *arg)
+{
+    struct iovec iov[2] = { { buf, 2 * PAGE }, { buf + 2 * PAGE, (PAGES - 2) * PAGE } };
+    int fd = patchy_file(0), ends[2];
+    (void)arg;
+    EXPECT_EQ(coir_read(fd, buf, PAGE), PAGE);
+    EXPECT_EQ(lseek(fd, 0, SEEK_SET), 0);
+    EXPECT_EQ(coir_readv(fd, iov, 2), (ssize_t)sizeof buf);
+    EXPECT_EQ(wrong_bytes(0), 0);
+    EXPECT_EQ(coir_pread(fd, buf, PAGE, PAGE), PAGE);
+    EXPECT_EQ(coir_write(fd, buf, PAGE), PAGE);
+    EXPECT_EQ(coir_pwrite(fd, buf, PAGE, PAGE), PAGE);
+    EXPECT_EQ(coir_close(fd), 0);
+    for (int kind = 0; kind < KINDS; kind++) {
+        make_ends((enum kind)kind, ends);
+        EXPECT_EQ(coir_write(ends[1], "x", 1), 1);
+        EXPECT_EQ(coir_read(ends[0], buf, 1), 1);
+        coir_fiber *f = coir_spawn(write_byte, &ends[1]);
+        EXPECT_EQ(coir_read(ends[0], buf, 1), 1);
+        coir_join(f, NULL);
+        close_ends(ends);
+    }
+}
+
+static int without_nowait(void *arg)
+{
+    (void)arg;
+    alarm(60);
+    if (refuse(SYS_preadv2, ENOSYS) < 0 || refuse(SYS_pwritev2, ENOSYS) < 0)
+        return NO_SECCOMP;
+    EXPECT_EQ(fiber_test_run(1, read_and_write, NULL), 0);
+    read_and_write(NULL); /* on a plain thread */
+    return no_findings_status();
+}
+
+/* Some sandboxes, and qemu-user, know no preadv2 and pwritev2. */
+static void where_no_call_knows_nowait_all_is_as_usual(void **state)
+{
+    (void)state;
+    run_filtered(without_nowait, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -204,6 +254,7 @@ int main(void)
         cmocka_unit_test(what_is_opened_is_another_kind_of_file),
         cmocka_unit_test(a_reader_leaves_others_their_turns),
         cmocka_unit_test(any_kind_of_file_is_read),
+        cmocka_unit_test(where_no_call_knows_nowait_all_is_as_usual),
     };
     return RUN_AT_HOME(tests);
 }
