@@ -17,16 +17,12 @@ struct walk {
     struct coir__backtrace *bt;
     struct coir__fiber *fiber; /* whose stack is looked at; NULL: what was interrupted */
     bool arrived;              /* at its first frame */
-    uintptr_t sp;
 };
 
 /* Is it the first frame that is not ours? */
 static bool begins(struct walk *walk, struct _Unwind_Context *frame, bool interrupted)
 {
-    if (walk->fiber)
-        return coir__on_stack(walk->fiber, _Unwind_GetCFA(frame));
-    walk->sp = interrupted ? _Unwind_GetCFA(frame) : 0;
-    return interrupted;
+    return walk->fiber ? coir__on_stack(walk->fiber, _Unwind_GetCFA(frame)) : interrupted;
 }
 
 static _Unwind_Reason_Code note(struct _Unwind_Context *frame, void *arg)
@@ -64,11 +60,10 @@ void coir__backtrace_of(struct coir__backtrace *bt, struct coir__fiber *f)
     coir__arch_pose(f->sp, walk_up, &walk);
 }
 
-void coir__backtrace_interrupted(struct coir__backtrace *bt, uintptr_t *sp)
+void coir__backtrace_interrupted(struct coir__backtrace *bt)
 {
     struct walk walk = { .bt = bt };
     bt->len = 0;
     bt->cut = false;
     walk_up(&walk);
-    *sp = walk.sp;
 }

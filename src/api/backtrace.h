@@ -25,7 +25,7 @@ COIR_HIDDEN bool coir__on_stack(struct coir__fiber *f, uintptr_t address);
  * unwound. */
 COIR_HIDDEN void coir__backtrace_of(struct coir__backtrace *bt, struct coir__fiber *f);
 
-/* Of what the calling signal handler has interrupted, whose stack pointer was *sp; 0: nothing. */
-COIR_HIDDEN void coir__backtrace_interrupted(struct coir__backtrace *bt, uintptr_t *sp);
+/* Of what the calling signal handler has interrupted. */
+COIR_HIDDEN void coir__backtrace_interrupted(struct coir__backtrace *bt);
 
 #endif

@@ -33,7 +33,7 @@ static void on_poke(int sig, siginfo_t *info, void *context)
     } else {
         struct coir__worker *w = coir__worker_self();
         if (w)
-            coir__look_now(w, coir__sights_interrupted, NULL);
+            coir__look_now(w, coir__sights_interrupted, context);
         atomic_fetch_add(&poke.arrived, 1);
     }
     coir__errno_set(err);

@@ -227,12 +227,14 @@ COIR__UNSANITIZED struct coir__progress coir__progress_of(struct coir__worker *w
     return p;
 }
 
-void coir__sights_interrupted(struct coir__look *look, void *arg)
+/* The stack pointer is the kernel's word, not the unwinder's: its CFA of that frame is on the
+ * handler's stack where the signal's frame has no unwind information of its own. */
+void coir__sights_interrupted(struct coir__look *look, void *context)
 {
     struct coir__sights *sights = (struct coir__sights *)look;
     struct coir__worker *w = look->worker;
-    (void)arg;
-    coir__backtrace_interrupted(&sights->interrupted_at, &sights->interrupted_sp);
+    memcpy(&sights->interrupted_sp, (char *)context + COIR__INTERRUPTED_SP, sizeof(uintptr_t));
+    coir__backtrace_interrupted(&sights->interrupted_at);
     sights->interrupted = true;
     sights->progress = coir__progress_of(w);
     if (w->current != &w->loop && coir__on_stack(w->current, sights->interrupted_sp))

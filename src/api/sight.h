@@ -91,8 +91,8 @@ COIR_HIDDEN void coir__sights_init(struct coir__sights *sights, struct coir__wor
                                    bool only_running);
 COIR_HIDDEN void coir__sights_free(struct coir__sights *sights);
 
-/* For coir__look_now in a signal handler. */
-COIR_HIDDEN void coir__sights_interrupted(struct coir__look *look, void *arg);
+/* For coir__look_now in a signal handler, whose third argument is the context. */
+COIR_HIDDEN void coir__sights_interrupted(struct coir__look *look, void *context);
 
 /* The look has ended, and the worker is there, but has not seen all: add what can be told without
  * it. */

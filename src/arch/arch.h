@@ -54,6 +54,8 @@ COIR_HIDDEN int coir__arch_pose(void *context, void (*fn)(void *), void *arg);
  *                                              into another caller than the CPU's return predictor
  *                                              has next. By a jump where that is predicted better
  *                                              (docs/adr/0018)
+ *   COIR__INTERRUPTED_SP                       where a signal handler's context (ucontext) has the
+ *                                              stack pointer: the kernel's layout, in bytes
  *   COIR__STACK_GUARD                          bytes of guard below a stack: what the compiler's
  *                                              stack probes step over */
 #if defined(__x86_64__)

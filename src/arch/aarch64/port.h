@@ -4,7 +4,8 @@
 #define COIR_ARCH_PORT_H
 
 /* AArch64 pages may be this large, and -fstack-clash-protection takes the guard to be. */
-#define COIR__STACK_GUARD 65536u
+#define COIR__STACK_GUARD    65536u
+#define COIR__INTERRUPTED_SP 432
 
 static inline void coir__arch_probe(void)
 {

@@ -3,7 +3,8 @@
 #ifndef COIR_ARCH_PORT_H
 #define COIR_ARCH_PORT_H
 
-#define COIR__STACK_GUARD 4096u
+#define COIR__STACK_GUARD    4096u
+#define COIR__INTERRUPTED_SP 192
 
 static inline void coir__arch_probe(void)
 {

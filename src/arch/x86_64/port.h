@@ -3,7 +3,8 @@
 #ifndef COIR_ARCH_PORT_H
 #define COIR_ARCH_PORT_H
 
-#define COIR__STACK_GUARD 4096u
+#define COIR__STACK_GUARD    4096u
+#define COIR__INTERRUPTED_SP 160
 
 /* The kernel keeps every register but rax (the result), rcx and r11. */
 static inline long coir__syscall(long nr, long a, long b, long c, long d, long e, long f)
