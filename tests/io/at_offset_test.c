@@ -224,7 +224,10 @@ static void read_and_write(void *arg)
         coir_fiber *f = coir_spawn(write_byte, &ends[1]);
         EXPECT_EQ(coir_read(ends[0], buf, 1), 1);
         coir_join(f, NULL);
-        close_ends(ends);
+        close(ends[0]);
+        if (kind != TCP_STREAM) /* which has not heard of it yet */
+            EXPECT_FAILS(coir_write(ends[1], "x", 1), EPIPE);
+        close(ends[1]);
     }
 }
 
