@@ -26,7 +26,8 @@ static inline ssize_t run(struct coir__op *op)
     return coir__edge(coir__op_run(op));
 }
 
-/* Longer than any address space: the kernel says at once what is wrong; a ring moves a part. */
+/* Longer than any address space: the kernel says at once what is wrong; a ring moves a part. Of
+ * messages the kernel does, too. */
 static __attribute__((noinline)) ssize_t refuse(long nr, int fd, const void *buf, size_t len,
                                                 long more)
 {
@@ -151,8 +152,6 @@ ssize_t coir_pwritev(int fd, const struct iovec *iov, int count, off_t offset)
 
 ssize_t coir_recv(int fd, void *buf, size_t len, int flags)
 {
-    if (is_huge(len))
-        return refuse(SYS_recvfrom, fd, buf, len, flags);
     struct coir__op op;
     coir__op_msg(&op, COIR__OP_RECV, fd, buf, len, flags);
     return filled(&op, buf);
@@ -160,8 +159,6 @@ ssize_t coir_recv(int fd, void *buf, size_t len, int flags)
 
 ssize_t coir_send(int fd, const void *buf, size_t len, int flags)
 {
-    if (is_huge(len))
-        return refuse(SYS_sendto, fd, buf, len, flags);
     struct coir__op op;
     coir__op_msg(&op, COIR__OP_SEND, fd, buf, len, flags);
     return run(&op);

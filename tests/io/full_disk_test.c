@@ -362,6 +362,35 @@ static void huge_script(struct script *s)
     SAME(s, munmap(at, HUGE_LENGTH));
 }
 
+/* Longer than any buffer: n - 1, where n was 0. Nothing of what lies behind it is moved. */
+static void impossible_script(struct script *s)
+{
+    static char buf[4096];
+    const volatile size_t len = SIZE_MAX;
+    int ends[2], file = open("file", O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+    SAME(s, write(ends[1], "abc", 3));
+    STEP(s, read(ends[0], buf, len));
+    STEP(s, write(ends[0], buf, len));
+    STEP(s, write(file, buf, len));
+    STEP(s, pwrite(file, buf, len, 0));
+    STEP(s, pread(file, buf, len, 0));
+    STEP(s, read(-1, buf, len));
+    SAME(s, lseek(file, 0, SEEK_END));
+    SAME(s, unlink("file"));
+    STEP(s, close(file));
+    STEP(s, close(ends[0]));
+    STEP(s, close(ends[1]));
+}
+
+static void impossible_lengths_are_like_posix(void **state)
+{
+    (void)state;
+    if (TEST_VALGRIND || TEST_SANITIZED)
+        skip(); /* they look at all of it */
+    compare(impossible_script);
+}
+
 static void huge_lengths_are_like_posix(void **state)
 {
     (void)state;
@@ -379,6 +408,7 @@ int main(void)
         cmocka_unit_test(shrinking_files_are_like_posix),
         cmocka_unit_test(readers_of_a_shrinking_file_come_to_its_end),
         cmocka_unit_test(huge_lengths_are_like_posix),
+        cmocka_unit_test(impossible_lengths_are_like_posix),
     };
     return RUN_AT_HOME(tests);
 }
