@@ -30,14 +30,15 @@ V        ?=
 q        := $(if $(V),,@)
 say      := @$(if $(V),:,printf '  %-4s %s\n')
 
-# Another CPU's compiler (make cross): static programs, which qemu-user runs; liburing's header,
-# the same for all, by a link; and a small stand-in for cmocka, which has no library there.
+# Another CPU's compiler (make cross), whose programs qemu-user runs: liburing's header, the same
+# for all, by a link; and a small stand-in for cmocka, which has no library there.
 cross     := $(filter-out $(shell uname -m),$(cpu))
 cross_inc := $(if $(cross),-Itests/support/cross -I$(BUILD)/include)
-cmocka    := $(if $(cross),-static,-lcmocka) -lm
+cmocka    := $(if $(cross),,-lcmocka) -lm
 
 warnings  := -Wall -Wextra -Werror
-includes  := -Iinclude -Isrc $(cross_inc) $(if $(filter boost,$(ARCH)),-DTEST_BOOST)
+includes  := -Iinclude -Isrc $(cross_inc) $(if $(filter boost,$(ARCH)),-DTEST_BOOST) \
+             $(if $(filter x86_64,$(cpu)),,-DTEST_LARGE_FRAMES)
 branch    := $(if $(filter x86_64,$(cpu)),-fcf-protection=branch)
 branch    += $(if $(filter aarch64,$(cpu)),-mbranch-protection=bti)
 debug     := $(if $(DEBUG),-DCOIR_DEBUG)
@@ -157,7 +158,7 @@ $(tests_cxx): $(BUILD)/tests/%: tests/%.cc $(support_obj) $(BUILD)/libcoir.a
 	@mkdir -p $(@D)
 	$(say) link $@
 	$(q)$(CXX) $(cxxflags) -Itests $(ldflags) -o $@ $(filter %.cc %.o %.a,$^) \
-	    $(lib_libs) -lcmocka
+	    $(lib_libs) $(cmocka)
 
 $(tests_flow): $(BUILD)/tests/api/timeout_flow_O%: tests/api/timeout_flow.c $(support_obj) \
     $(BUILD)/libcoir.a
@@ -170,7 +171,7 @@ $(tests_flowxx): $(BUILD)/tests/cxx/timeout_flow_O%: tests/api/timeout_flow.c $(
 	@mkdir -p $(@D)
 	$(say) link $@
 	$(q)$(CXX) $(cxxflags) -Itests $(ldflags) -O$* -o $@ -x c++ $< -x none \
-	    $(filter %.o %.a,$^) $(lib_libs) -lcmocka
+	    $(filter %.o %.a,$^) $(lib_libs) $(cmocka)
 
 $(BUILD)/obj/tests/%.c.o: cflags += -Itests
 

@@ -92,6 +92,7 @@ static void assert_deadlock_named(void)
 static void two_fibers_in_a_deadlock_are_named_once_when_all_is_at_rest(void **state)
 {
     (void)state;
+    SKIP_UNDER_QEMU("has a thread of its own");
     if (TEST_TSAN) /* it has a thread of its own */
         skip();
     for (const unsigned *w = test_workers; *w; w++) {
@@ -114,6 +115,7 @@ static int hang_with_helpers(void *workers)
 static void the_librarys_own_threads_do_not_count(void **state)
 {
     (void)state;
+    SKIP_UNDER_QEMU("has a thread of its own");
     if (TEST_TSAN)
         skip();
     int status = test_child(hang_with_helpers, (void *)(uintptr_t)&test_workers[1], text,
@@ -260,6 +262,7 @@ static int hang_in_the_end(void *arg)
 static void it_is_said_when_the_last_thread_has_gone_a_second_ago(void **state)
 {
     (void)state;
+    SKIP_UNDER_QEMU("has a thread of its own");
     if (TEST_TSAN)
         skip();
     int status = test_child(hang_in_the_end, NULL, text, sizeof text);

@@ -41,8 +41,8 @@ static void the_engine_is_none_before_the_first_start(void **state)
     (void)state;
     assert_string_equal(coir_io_engine(), "none"); /* this test comes first */
     assert_int_equal(coir_run(look, &s, NULL), 0);
-    assert_string_equal(s.engine, "uring");
-    assert_string_equal(coir_io_engine(), "uring");
+    assert_string_equal(s.engine, TEST_ENGINE);
+    assert_string_equal(coir_io_engine(), TEST_ENGINE);
 }
 
 static void the_caller_is_the_first_worker(void **state)
@@ -113,11 +113,11 @@ static void a_wrong_option_is_einval_and_nothing_runs(void **state)
 
 static void options_are_taken(void **state)
 {
-    static const struct {
+    const struct {
         coir_options options;
         size_t stack_bytes;
     } cases[] = {
-        { { .workers = 3, .io = "uring" }, 256 * 1024 },
+        { { .workers = 3, .io = TEST_ENGINE }, 256 * 1024 },
         { { .workers = 1, .io = "auto", .stack_bytes = 16384 }, 16384 },
         { { .workers = 2, .stack_bytes = 16385, .flags = COIR_UNGUARDED }, 32768 },
         { { .workers = 2, .stack_bytes = (size_t)1 << 30 }, (size_t)1 << 30 },

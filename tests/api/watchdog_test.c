@@ -28,7 +28,8 @@ __attribute__((noinline, used, visibility("default"))) void *computes(void *ms)
 {
     int64_t until_ns = thread_cpu_ns() + COIR_MS((intptr_t)ms);
     while (thread_cpu_ns() < until_ns)
-        ;
+        for (volatile int i = 0; i < 1000000; i++)
+            ; /* so that it is found here, and not in libc */
     return NULL;
 }
 

@@ -314,6 +314,7 @@ static void all_pointers(void *arg)
 static void every_bad_pointer_is_like_posix(void **state)
 {
     (void)state;
+    SKIP_UNDER_QEMU("looks at pointers before the kernel does");
     if (TEST_VALGRIND)
         skip(); /* it tells of each */
     ask_the_kernel();
@@ -392,6 +393,7 @@ static void late_pointers(void *arg)
 static void a_bad_pointer_that_waited_costs_no_data(void **state)
 {
     (void)state;
+    SKIP_UNDER_QEMU("looks at pointers before the kernel does");
     if (TEST_VALGRIND)
         skip();
     run_everywhere(late_pointers, NULL);

@@ -109,6 +109,8 @@ static void part_of_a_write_counts(void *arg)
         setsockopt(ends[1], SOL_SOCKET, SO_SNDBUF, &few, sizeof few);
         side_start(&side, write_much, &w);
         until_waiting(&side);
+        struct pollfd begun = { ends[0], POLLIN, 0 };
+        EXPECT_EQ(coir_poll(&begun, 1, -1), 1); /* a thread may have to be started for it */
         coir_sleep(COIR_MS(2));
         EXPECT_EQ(coir_close(ends[1]), 0);
         while ((n = read(ends[0], buf, sizeof buf)) > 0)
@@ -256,6 +258,7 @@ static void between_two_tries(void *arg)
 static void a_retry_is_not_misled(void **state)
 {
     (void)state;
+    SKIP_UNDER_QEMU("knows no preadv2, whose EAGAIN this takes");
     run_on(1, between_two_tries, NULL);
 }
 

@@ -186,6 +186,7 @@ static void openat_script(struct script *s)
     SAME(s, unlink("dir/file") | rmdir("dir"));
 }
 
+/* qemu-user answers a writev of nothing by itself, which should tell that it cannot be written. */
 static void device_script(struct script *s)
 {
     int fd;
@@ -201,7 +202,8 @@ static void device_script(struct script *s)
     STEP_FD(s, fd, open("/dev/zero", O_RDONLY));
     STEP(s, read(fd, buf, 8));
     BYTES(s, buf, sizeof buf);
-    STEP(s, write(fd, buf, 8));
+    if (!test_qemu())
+        STEP(s, write(fd, buf, 8));
     STEP(s, close(fd));
     STEP_FD(s, fd, open("/dev/full", O_RDWR));
     STEP(s, write(fd, buf, 8));
@@ -212,7 +214,8 @@ static void device_script(struct script *s)
     STEP(s, read(fd, buf, 4));
     STEP(s, read(fd, buf, 8));
     BYTES(s, buf, 8);
-    STEP(s, write(fd, buf, 8));
+    if (!test_qemu())
+        STEP(s, write(fd, buf, 8));
     STEP(s, close(fd));
     STEP_FD(s, fd, open("/proc/self/nothing", O_RDONLY));
     STEP_FD(s, fd, open("/proc/sys/kernel/ostype", O_RDONLY));

@@ -54,11 +54,13 @@ static void accept_script(struct script *s)
     STEP(s, close(fd));
     STEP_FD(s, fd, accept(listener, NULL, NULL));
     STEP(s, close(fd));
-    STEP_FD(s, fd, accept4(listener, NULL, NULL, 0x40000000));
-    len = (socklen_t)-1;
-    STEP_FD(s, fd, accept(listener, (struct sockaddr *)&from, &len));
-    if (fd >= 0)
-        s->io.close(fd);
+    if (!test_qemu()) { /* which takes both calls */
+        STEP_FD(s, fd, accept4(listener, NULL, NULL, 0x40000000));
+        len = (socklen_t)-1;
+        STEP_FD(s, fd, accept(listener, (struct sockaddr *)&from, &len));
+        if (fd >= 0)
+            s->io.close(fd);
+    }
     for (int i = 0; i < 4; i++)
         STEP(s, close(client[i]));
     STEP(s, close(listener));
@@ -74,7 +76,8 @@ static void connect_script(struct script *s)
     STEP(s, connect(fd, (struct sockaddr *)&nobody, sizeof nobody));
     STEP(s, connect(fd, (struct sockaddr *)&addr, 4));
     STEP(s, connect(fd, NULL, sizeof addr));
-    STEP(s, connect(fd, (struct sockaddr *)&addr, 4096));
+    if (!test_qemu()) /* which looks at all the 4096 bytes */
+        STEP(s, connect(fd, (struct sockaddr *)&addr, 4096));
     STEP(s, connect(fd, (struct sockaddr *)&addr, sizeof addr));
     STEP(s, connect(fd, (struct sockaddr *)&addr, sizeof addr));
     STEP(s, connect(listener, (struct sockaddr *)&addr, sizeof addr));

@@ -33,8 +33,10 @@ static void pipe_script(struct script *s)
     STEP(s, read(p[0], buf, sizeof buf));
     BYTES(s, buf, sizeof buf);
     STEP(s, write(p[1], "", 0));
-    STEP(s, write(p[0], "x", 1));
-    STEP(s, read(p[1], buf, 1));
+    if (!test_qemu()) { /* which says by itself what the wrong end can do */
+        STEP(s, write(p[0], "x", 1));
+        STEP(s, read(p[1], buf, 1));
+    }
     STEP(s, write(p[1], "abc", 3));
     STEP(s, pread(p[0], buf, 1, 0));
     STEP(s, pwrite(p[1], "x", 1, 0));
@@ -118,7 +120,8 @@ static void vector_script(struct script *s)
     STEP(s, readv(p[0], many, IOV_MAX));
     BYTES(s, bytes, sizeof bytes);
     struct iovec zeros[] = { { NULL, 0 }, { NULL, 0 } };
-    STEP(s, readv(p[0], zeros, 2));
+    if (!test_qemu()) /* whose preadv2 is none, so that it would wait */
+        STEP(s, readv(p[0], zeros, 2));
     STEP(s, writev(p[1], zeros, 2));
     struct iovec negative[] = { { a, 1 }, { b, (size_t)-1 } };
     STEP(s, writev(p[1], negative, 2));
@@ -302,7 +305,12 @@ SCRIPT_TEST(resets_and_urgent_data_are_like_posix, reset_script)
 SCRIPT_TEST(datagrams_are_like_posix, datagram_script)
 SCRIPT_TEST(packets_are_like_posix, seqpacket_script)
 SCRIPT_TEST(eventfds_are_like_posix, eventfd_script)
-SCRIPT_TEST(what_cannot_be_read_is_like_posix, unreadable_script)
+static void what_cannot_be_read_is_like_posix(void **state)
+{
+    (void)state;
+    SKIP_UNDER_QEMU("answers readv and writev of nothing by itself");
+    compare(unreadable_script);
+}
 
 int main(void)
 {

@@ -149,7 +149,8 @@ static void prints(void *arg)
     side_wait(&reader);
     close(ends[0]);
     EXPECT_FAILS(coir_dprintf(-1, "x"), EBADF);
-    EXPECT_FAILS(coir_dprintf(-1, "%*d%d", most, 1, 1), EOVERFLOW);
+    if (!test_qemu()) /* which takes half a minute to print that */
+        EXPECT_FAILS(coir_dprintf(-1, "%*d%d", most, 1, 1), EOVERFLOW);
     make_ends(PIPE, ends);
     close(ends[0]);
     EXPECT_FAILS(coir_dprintf(ends[1], "x"), EPIPE);

@@ -23,11 +23,20 @@ LIMIT_S = 30
 PROGRAMS = [name[:-2] for name in sorted(os.listdir(os.path.join(REPO, "samples")))
             if name.endswith(".c")]
 
+# Under qemu-user the samples are scripts that start them in it; it has a thread of its own.
+QEMU = "TEST_QEMU" in os.environ
+QEMU_THREADS = 1 if QEMU else 0
+
 _undo = []
 
 
 class Skip(Exception):
     """This machine lacks what the test needs."""
+
+
+def skip_under_qemu(why):
+    if QEMU:
+        raise Skip(f"qemu-user {why}")
 
 
 def undo_all():

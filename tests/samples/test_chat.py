@@ -251,8 +251,8 @@ def test_resets():
         guest = Guest(server, f"g{i}" if i % 2 else None)
         guest.sock.sendall(b"half")
         reset(guest.sock)
-    for i in range(1, 20, 2):
-        equal([line.split()[1] for line in (ann.line(), ann.line())], [f"g{i}"] * 2)
+    told = sorted(ann.line().split()[1] for _ in range(20))
+    equal(told, sorted([f"g{i}" for i in range(1, 20, 2)] * 2))
     server.alive()
 
 
@@ -272,10 +272,11 @@ def test_stops():
     for number in signal.SIGTERM, signal.SIGINT:
         server = room("--rate", 0, "--linger", 0.5)
         ann, nobody = Guest(server, "ann"), Guest(server)
+        equal(nobody.line(), "* welcome; who are you?")
         server.child.send_signal(number)
         equal(server.child.wait(5), 0, server.err())
         equal(ann.hears(None)[-1], "* the room closes")
-        equal(nobody.hears(None)[0], "* welcome; who are you?")
+        nobody.hears(None)
 
 
 def test_wrong_arguments():

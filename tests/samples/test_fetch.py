@@ -59,12 +59,12 @@ def test_against_static_server():
     first, second = r.err.splitlines()
     matches(rf"^300 pages, {size / 1e6:.1f} MB, 0 failed, in \d+\.\d\d s: \d+ pages/s "
             "over 30 connections$", first)
-    equal(second, "30 fibers on 1 worker; OS threads used: 1")
+    equal(second, f"30 fibers on 1 worker; OS threads used: {1 + QEMU_THREADS}")
 
 
 def test_workers():
     """The same with two workers: two OS threads, and ThreadSanitizer's."""
-    threads = 3 if "thread" in os.environ.get("SAN", "") else 2
+    threads = (3 if "thread" in os.environ.get("SAN", "") else 2) + QEMU_THREADS
     root = tree(300)
     server = Server("static_server", "--root", root, "--port", 0)
     r = fetch("-j", 30, "-w", 2, "--sums", *[server.url(n) for n in names(300)])
@@ -358,7 +358,8 @@ def test_progress_bar():
             if columns >= 50:
                 matches(r"^\[=* *\] \d+/40  [\d.]+ k?B  \d+/s$", plain)
                 equal(len(plain), columns - 1, plain)
-        matches(r"\r\x1b\[K40 pages, .*\r\n10 fibers on 1 worker; OS threads used: 1\r\n$", text)
+        matches(r"\r\x1b\[K40 pages, .*\r\n10 fibers on 1 worker; OS threads used: "
+                rf"{1 + QEMU_THREADS}\r\n$", text)
     check("\x1b[32m" in on_terminal(80, {"NO_COLOR": ""}, *args), "there is no colour")
     text = on_terminal(80, {"NO_COLOR": "1"}, *args)
     check("[=" in text and not re.search(r"\x1b\[\d+m", text), "NO_COLOR was not honoured", text)

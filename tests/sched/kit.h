@@ -71,25 +71,11 @@ static inline bool kit_fake(void)
     return strcmp(coir_io_engine(), "fake") == 0;
 }
 
-/* Does another program run this one (qemu-user), whose maps and threads are counted with ours? Its
- * sign is that it guards nothing when it is asked to, and says that it has. */
-static inline bool kit_emulated(void)
-{
-    const int guard_install = 102;
-    size_t bytes = (size_t)sysconf(_SC_PAGESIZE);
-    void *page = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    bool claims = page != MAP_FAILED && madvise(page, bytes, guard_install) == 0;
-    bool emulated = claims && clock_nanosleep(CLOCK_MONOTONIC, 0, page, NULL) == 0;
-    if (page != MAP_FAILED)
-        munmap(page, bytes);
-    return emulated;
-}
-
 /* Are there n threads? The kernel may take a moment to clear one away that has been joined.
  * Sanitizers have threads of their own. */
 static inline bool kit_threads_become(int n)
 {
-    return TEST_SANITIZED || kit_emulated() || KIT_UNTIL(test_threads() == n);
+    return TEST_SANITIZED || KIT_UNTIL(test_threads() == n);
 }
 
 static inline long kit_address_space_kb(void)

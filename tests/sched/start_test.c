@@ -54,7 +54,7 @@ static void assert_same(struct things a, struct things b, int maps_more)
     assert_ptr_equal(b.segv, a.segv);
     assert_ptr_equal(b.bus, a.bus);
     assert_int_equal(b.alt_flags, a.alt_flags);
-    if (kit_emulated() || TEST_SANITIZED)
+    if (test_qemu() || TEST_SANITIZED)
         return;
     if (b.maps > a.maps + maps_more)
         print_error("memory maps: %d before, %d after\n", a.maps, b.maps);

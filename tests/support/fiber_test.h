@@ -76,6 +76,22 @@ extern const unsigned test_workers[];
 /* coir_run with so many workers; 0, or the errno. */
 int fiber_test_run(unsigned workers, void (*fn)(void *), void *arg);
 
+/* Under qemu-user, where the environment's TEST_QEMU says so: there it is qemu that answers the
+ * system calls, and it neither knows all of them nor says the same as the kernel. */
+int test_qemu(void);
+
+/* For a test that cannot pass there; why: what qemu-user does. */
+#define SKIP_UNDER_QEMU(why)                                                                       \
+    do {                                                                                           \
+        if (test_qemu()) {                                                                         \
+            print_message("qemu-user " why "\n");                                                  \
+            skip();                                                                                \
+        }                                                                                          \
+    } while (0)
+
+/* The engine that is taken when nobody asks for one. */
+#define TEST_ENGINE (test_qemu() ? "epoll" : "uring")
+
 /* n, scaled down by TEST_SCALE percent (the environment's; 100 by default), but at least `least`.
  * */
 int test_scaled(int n, int least);

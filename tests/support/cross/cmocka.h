@@ -50,7 +50,7 @@ static inline __attribute__((format(printf, 1, 2))) void print_error(const char 
     va_end(args);
 }
 
-static inline _Noreturn void cm_fail(const char *file, int line)
+static inline __attribute__((noreturn)) void cm_fail(const char *file, int line)
 {
     print_error("[   LINE   ] --- %s:%d: error: Failure!\n", file, line);
     longjmp(cm_test_end, CM_FAILED);
@@ -83,7 +83,7 @@ static inline void cm_string(const char *a, const char *b, const char *file, int
 
 static inline void cm_memory(const void *a, const void *b, size_t bytes, const char *file, int line)
 {
-    const unsigned char *p = a, *q = b;
+    const unsigned char *p = (const unsigned char *)a, *q = (const unsigned char *)b;
     for (size_t i = 0; i < bytes; i++)
         if (p[i] != q[i]) {
             print_error("[  ERROR   ] --- difference at offset %zu 0x%02x 0x%02x\n", i, p[i], q[i]);
