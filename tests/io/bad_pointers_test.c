@@ -257,7 +257,7 @@ static struct outcome outcome_of(long (*by)(struct scene *, int), int object, in
     set_scene(&s, (enum object)object, (enum bad)bad);
     out.result = by(&s, n);
     out.left = left_in(&s);
-    close(s.fd);
+    coir_close(s.fd); /* by which it is known that the number will be another kind's */
     close(s.peer);
     out.fds = test_fds_open() - fds;
     return out;
