@@ -6,6 +6,7 @@
 
 #include <arpa/inet.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -236,16 +237,24 @@ static bool fits(char *to, socklen_t room, const char *name)
     return !room || bytes <= room;
 }
 
+/* What of addr is one, however long its caller says that it is. */
+static socklen_t address_bytes(const struct sockaddr *addr, socklen_t len)
+{
+    socklen_t most = addr->sa_family == AF_INET    ? sizeof(struct sockaddr_in)
+                     : addr->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
+                                                   : sizeof(struct sockaddr_storage);
+    return len < most ? len : most;
+}
+
 int coir_getnameinfo(const struct sockaddr *addr, socklen_t len, char *host, socklen_t host_len,
                      char *service, socklen_t service_len, int flags)
 {
     int error = coir__check();
     if (error)
         return system_error(error);
-    if (!addr)
+    if (!addr || len < sizeof addr->sa_family)
         return EAI_FAMILY;
-    if (len > sizeof(struct sockaddr_storage))
-        len = sizeof(struct sockaddr_storage);
+    len = address_bytes(addr, len);
     if (asks_by_itself() || is_told_in_numbers(flags))
         return getnameinfo(addr, len, host, host_len, service, service_len, flags);
     host_len = host ? host_len : 0;
