@@ -30,11 +30,17 @@ V        ?=
 q        := $(if $(V),,@)
 say      := @$(if $(V),:,printf '  %-4s %s\n')
 
-# Another CPU's compiler (make cross), whose programs qemu-user runs: liburing's header, the same
-# for all, by a link; and a small stand-in for cmocka, which has no library there.
+# Another CPU's compiler (make cross), whose programs qemu-user runs, or another libc's (make musl):
+# headers that are the same for all, liburing's and the kernel's, by links; and a small stand-in for
+# cmocka, which has no library there.
 cross     := $(filter-out $(shell uname -m),$(cpu))
-cross_inc := $(if $(cross),-Itests/support/cross -I$(BUILD)/include)
-cmocka    := $(if $(cross),,-lcmocka) -lm
+musl      := $(findstring musl-gcc,$(CC))
+foreign   := $(cross)$(musl)
+cross_inc := $(if $(foreign),-Itests/support/cross -isystem $(BUILD)/include)
+cmocka    := $(if $(foreign),,-lcmocka) -lm
+linked    := /usr/include/liburing.h /usr/include/liburing \
+             $(if $(musl),$(addprefix /usr/include/,linux asm-generic \
+                                                    $(shell gcc -print-multiarch)/asm))
 
 warnings  := -Wall -Wextra -Werror
 includes  := -Iinclude -Isrc $(cross_inc) $(if $(filter boost,$(ARCH)),-DTEST_BOOST) \
@@ -42,10 +48,12 @@ includes  := -Iinclude -Isrc $(cross_inc) $(if $(filter boost,$(ARCH)),-DTEST_BO
 branch    := $(if $(filter x86_64,$(cpu)),-fcf-protection=branch)
 branch    += $(if $(filter aarch64,$(cpu)),-mbranch-protection=bti)
 debug     := $(if $(DEBUG),-DCOIR_DEBUG)
+# Of unwinders: musl-gcc does not ask the linker for it.
+eh_frame  := -Wl,--eh-frame-hdr
 cflags     = -std=gnu11 -D_GNU_SOURCE $(warnings) $(includes) -fvisibility=hidden -fPIC -pthread \
              -fasynchronous-unwind-tables $(branch) $(debug) $(CFLAGS) $(SAN) -MMD -MP
 cxxflags   = -std=c++17 $(warnings) $(includes) -pthread $(CXXFLAGS) $(SAN) -MMD -MP
-ldflags    = -pthread $(LDFLAGS) $(SAN)
+ldflags    = -pthread $(if $(musl),$(eh_frame)) $(LDFLAGS) $(SAN)
 
 # What the CPU can do is the CPU's own file, also under Boost's switch.
 arch_src  := $(wildcard src/arch/$(ARCH)/*.c src/arch/$(ARCH)/*.S \
@@ -61,7 +69,8 @@ samples   := $(patsubst samples/%.c,$(BUILD)/samples/%,$(wildcard samples/*.c))
 
 # Tests of sched and sync are built on a fake engine, which needs nothing of I/O; those of sched
 # once more on the real one (sched_uring).
-support_src := $(filter-out tests/support/use_%,$(wildcard tests/support/*.c))
+support_src := $(filter-out tests/support/use_%,$(wildcard tests/support/*.c)) \
+               $(if $(musl),tests/support/cross/dl_find_object.c)
 support_obj := $(patsubst %,$(BUILD)/obj/%.o,$(support_src))
 # What sync says about mistakes is tested in a build that says it.
 debug_src := $(wildcard src/sync/*.c src/api/sync.c)
@@ -104,10 +113,10 @@ $(BUILD)/coir.pc: tools/coir.pc.in Makefile
 	$(q)sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' \
 	    -e 's|@LIBS@|$(lib_libs)|' $< > $@
 
-$(if $(cross),$(lib_obj): | $(BUILD)/include/liburing.h)
+$(if $(foreign),$(lib_obj): | $(BUILD)/include/liburing.h)
 $(BUILD)/include/liburing.h:
 	@mkdir -p $(@D)
-	@ln -sf /usr/include/liburing.h /usr/include/liburing $(@D)/
+	@ln -sfn $(linked) $(@D)/
 
 $(BUILD)/obj/%.c.o: %.c
 	@mkdir -p $(@D)

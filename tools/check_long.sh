@@ -1,6 +1,6 @@
 #!/bin/bash
 # tools/check_long.sh - everything that is too slow for every change: both compilers, Boost's
-# switch, other CPUs, all sanitizers at large counts, valgrind. For make check-long.
+# switch, other CPUs, musl, all sanitizers at large counts, valgrind. For make check-long.
 # SPDX-License-Identifier: MIT
 #
 # Goes on after a failure; the last line is the sum of all, "N passed, N failed".
@@ -32,6 +32,7 @@ step make CFLAGS="-O0 -g" CXXFLAGS="-O0 -g" BUILD=build/O0 test
 step make CFLAGS="-O3 -g -flto=auto -ffat-lto-objects -Wno-stringop-overflow" BUILD=build/lto test
 step make check-lto
 step make cross SCALE=20
+step make musl SCALE=100
 step make asan SCALE=100
 step make asan SCALE=50 CC=clang CXX=clang++ BUILD=build/clang
 step make ubsan SCALE=100

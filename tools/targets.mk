@@ -133,8 +133,20 @@ cross: ## cross-compile for aarch64 and riscv64; the tests under qemu-user
 	        TEST_SCALE=$(or $(SCALE),5) || status=1; \
 	done; exit $$status
 
+# C only: Debian has no C++ library for it.
+.PHONY: musl
+musl: ## the library with musl in place of glibc, and its tests in C
+	@tools/setup cross
+	@+$(call make_in,musl) run-tests-in-c CC=musl-gcc TEST_SCALE=$(or $(SCALE),20)
+
+in_c       = $(filter-out $(BUILD)/tests/cxx/%,$(wanted))
+
+.PHONY: run-tests-in-c
+run-tests-in-c: $(in_c)
+	@TEST_SCALE=$(TEST_SCALE) tools/run_tests.py $(RUN) $(in_c)
+
 .PHONY: check-long
-check-long: ## everything: compilers, Boost's switch, other CPUs, sanitizers, valgrind
+check-long: ## everything: compilers, Boost's switch, other CPUs, musl, sanitizers, valgrind
 	tools/setup build dev bench cross
 	tools/check_long.sh
 

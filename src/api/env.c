@@ -128,6 +128,7 @@ static int signal_of(const char *text)
 {
     static const int never[] = { SIGKILL, SIGSTOP, SIGSEGV, SIGBUS,  SIGFPE,
                                  SIGILL,  SIGTRAP, SIGURG,  SIGPIPE, 0 };
+    enum { KERNELS_RTMIN = 32 };
     unsigned long long n;
     if (strncmp(text, "SIG", 3) == 0)
         text += 3;
@@ -135,7 +136,7 @@ static int signal_of(const char *text)
         if (strcmp(text, signals[i].name) == 0)
             return signals[i].number;
     if (!number(text, &n) || n < 1 || n > (unsigned)SIGRTMAX ||
-        (n >= __SIGRTMIN && n < (unsigned)SIGRTMIN))
+        (n >= KERNELS_RTMIN && n < (unsigned)SIGRTMIN))
         return 0;
     for (int i = 0; never[i]; i++)
         if (n == (unsigned)never[i])

@@ -39,12 +39,15 @@ int coir_fstat(int fd, struct stat *st)
                 sizeof *st);
 }
 
+/* Not every libc has the structure. */
+enum { STATX_BYTES = 256 };
+
 int coir_statx(int dir, const char *path, int flags, unsigned mask, struct statx *stx)
 {
     return told(
         call(dir,
              (struct coir__system_call){ SYS_statx, { dir, word(path), flags, mask, word(stx) } }),
-        stx, sizeof *stx);
+        stx, STATX_BYTES);
 }
 
 int coir_rename(const char *from, const char *to)

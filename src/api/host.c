@@ -74,6 +74,20 @@ static void *start_routine(void *arg)
     return NULL;
 }
 
+/* The program's functions (coir_blocking) and libc's look-ups expect a thread's usual stack, which
+ * musl makes 128 KiB. Returns 0, or an errno. */
+static int begin_attr(pthread_attr_t *attr)
+{
+    enum { LEAST_BYTES = 1 << 20 };
+    size_t bytes = 0;
+    int err = pthread_attr_init(attr);
+    if (err)
+        return err;
+    if (pthread_attr_getstacksize(attr, &bytes) == 0 && bytes < LEAST_BYTES)
+        pthread_attr_setstacksize(attr, LEAST_BYTES);
+    return 0;
+}
+
 int coir__host_thread_start(uintptr_t *thread, void (*fn)(void *), void *arg)
 {
     struct start *start = malloc(sizeof *start);
@@ -91,9 +105,14 @@ int coir__host_thread_start(uintptr_t *thread, void (*fn)(void *), void *arg)
     sigdelset(&all, SIGTRAP);
     sigdelset(&all, SIGURG);
     pthread_t id;
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int err = pthread_create(&id, NULL, start_routine, start);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_t attr;
+    int err = begin_attr(&attr);
+    if (err == 0) {
+        pthread_sigmask(SIG_SETMASK, &all, &before);
+        err = pthread_create(&id, &attr, start_routine, start);
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+        pthread_attr_destroy(&attr);
+    }
     if (err) {
         free(start);
         return -err;

@@ -8,6 +8,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -26,7 +27,7 @@ static bool arrives(int sig)
     sigemptyset(&set);
     sigaddset(&set, sig);
     pthread_sigmask(SIG_BLOCK, &set, &before);
-    bool sent = tgkill(getpid(), gettid(), sig) == 0;
+    bool sent = coir__sys(SYS_tgkill, getpid(), gettid(), sig) == 0;
     if (sent)
         sigtimedwait(&set, NULL, &(struct timespec){ 0, 0 });
     pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -74,5 +75,5 @@ void coir__host_interruptible(bool on)
 void coir__host_interrupt(uint32_t thread)
 {
     if (chosen)
-        tgkill(getpid(), (pid_t)thread, chosen);
+        coir__sys(SYS_tgkill, getpid(), thread, chosen);
 }

@@ -181,7 +181,7 @@ static ssize_t receive_rest(const struct coir__op *first, const struct msghdr *m
                             int flags)
 {
     size_t done = n;
-    for (size_t i = 0; i < msg->msg_iovlen; i++) {
+    for (size_t i = 0; i < (size_t)msg->msg_iovlen; i++) {
         const struct iovec *iov = &msg->msg_iov[i];
         size_t had = n < iov->iov_len ? n : iov->iov_len, missing = iov->iov_len - had;
         char *at = (char *)iov->iov_base + had;

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static struct {
@@ -55,7 +56,7 @@ void coir__poke(struct coir__worker *w)
         sigaction(SIGURG, &ours, &poke.before);
         poke.installed = true;
     }
-    if (tgkill(getpid(), (pid_t)w->tid, SIGURG) == 0)
+    if (coir__sys(SYS_tgkill, getpid(), w->tid, SIGURG) == 0)
         poke.sent++;
 }
 

@@ -78,13 +78,20 @@ int coir__text_end(struct coir__text *t)
     return t->err;
 }
 
+/* The address as it stands in the file: a program that is not position-independent is where its
+ * file says. For musl the vDSO has no base. */
+static uintptr_t in_file(uintptr_t pc, const Dl_info *info)
+{
+    const ElfW(Ehdr) *file = info->dli_fbase;
+    return !file || file->e_type == ET_EXEC ? pc : pc - (uintptr_t)file;
+}
+
 /* The dynamic linker knows the names that a file exports; for all else there are file and offset,
- * which addr2line takes: the address as it stands in the file. */
+ * which addr2line takes. */
 void coir__text_add_function(struct coir__text *t, uintptr_t pc)
 {
     Dl_info info = { 0 };
-    struct link_map *map = NULL;
-    if (!dladdr1((void *)pc, &info, (void **)&map, RTLD_DL_LINKMAP) || !info.dli_fname) {
+    if (!dladdr((void *)pc, &info) || !info.dli_fname) {
         coir__text_add(t, "0x%zx", pc);
         return;
     }
@@ -92,7 +99,7 @@ void coir__text_add_function(struct coir__text *t, uintptr_t pc)
     const char *file = slash ? slash + 1 : info.dli_fname;
     if (info.dli_sname)
         coir__text_add(t, "%.400s+0x%zx ", info.dli_sname, pc - (uintptr_t)info.dli_saddr);
-    coir__text_add(t, "%.200s(+0x%zx)", file, pc - (map ? map->l_addr : 0));
+    coir__text_add(t, "%.200s(+0x%zx)", file, in_file(pc, &info));
 }
 
 void coir__text_add_frame(struct coir__text *t, uintptr_t pc)

@@ -80,14 +80,14 @@ static long flags_of(int fd, int not_opened_for)
  * waits even then. 0, or -errno. */
 static long check_ends(int out, int in, const off_t *offset)
 {
-    struct statx st;
+    struct stat st;
     long err = flags_of(in, O_WRONLY), flags = flags_of(out, O_RDONLY);
     if (err < 0 || flags < 0)
         return -EBADF;
-    err = coir__sys(SYS_statx, in, "", AT_EMPTY_PATH, STATX_TYPE, &st);
+    err = coir__sys(SYS_fstat, in, &st);
     if (err < 0)
         return err;
-    if (!S_ISREG(st.stx_mode) && !S_ISBLK(st.stx_mode))
+    if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
         return offset && coir__sys(SYS_lseek, in, 0, SEEK_CUR) == -ESPIPE ? -ESPIPE : -EINVAL;
     return flags & O_APPEND || (offset && *offset < 0) ? -EINVAL : 0;
 }

@@ -95,7 +95,7 @@ static inline void coir__op_vector(struct coir__vector *v, const struct coir__op
     bool message = op->code == COIR__OP_RECVMSG || op->code == COIR__OP_SENDMSG;
     v->one = (struct iovec){ (void *)(uintptr_t)op->addr, op->len };
     v->iov = message ? msg->msg_iov : many ? op->addr : &v->one;
-    v->count = message ? msg->msg_iovlen : many ? op->len : 1;
+    v->count = message ? (uint64_t)msg->msg_iovlen : many ? op->len : 1;
 }
 
 static inline uint64_t coir__iov_bytes(const struct iovec *iov, uint64_t count)

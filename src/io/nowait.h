@@ -6,6 +6,7 @@
 #include "io.h"
 
 #include <errno.h>
+#include <linux/fs.h> /* RWF_NOWAIT, which not every libc has */
 
 /* No errno: the op cannot be done without waiting, or not by this kind of file. */
 enum { COIR__CANNOT = -(1 << 20) };

@@ -279,11 +279,29 @@ static void on_each(void (*fn)(void *))
 
 BODY_TEST(answers_are_those_of_the_c_library, answers)
 BODY_TEST(numbers_are_read_at_once, numbers)
-BODY_TEST(who_asks_the_same_shares_the_answer, share)
 BODY_TEST(other_questions_are_asked_by_themselves, differ)
-BODY_TEST(a_deadline_or_cancel_leaves_the_question_behind, abandon)
 BODY_TEST(no_more_are_asked_at_once_than_there_may_be, too_many)
 BODY_TEST(names_of_addresses_are_found, names)
+
+/* What src/api/names.c says of lists: they cannot be copied but for glibc. */
+static void on_each_that_shares(void (*fn)(void *))
+{
+    if (!TEST_GLIBC)
+        skip();
+    on_each(fn);
+}
+
+static void who_asks_the_same_shares_the_answer(void **state)
+{
+    (void)state;
+    on_each_that_shares(share);
+}
+
+static void a_deadline_or_cancel_leaves_the_question_behind(void **state)
+{
+    (void)state;
+    on_each_that_shares(abandon);
+}
 
 static void ask_and_leave(void *arg)
 {
@@ -304,7 +322,7 @@ static void a_run_ends_without_its_answers(void **state)
         assert_int_equal(fiber_test_run(*w, ask_and_leave, &a), 0); /* beside what is left of it */
         assert_int_equal(a.error, EAI_SYSTEM);
         assert_int_equal(a.err, ETIMEDOUT);
-        assert_int_equal(fake.at_once, 1); /* the second run has joined the question */
+        assert_int_equal(fake.at_once, TEST_GLIBC ? 1 : 2); /* the second joins the question */
         fake.silent = false;
         assert_true(kit_threads_become(1));
         assert_int_equal(fake.entries, 0);

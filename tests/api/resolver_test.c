@@ -276,7 +276,7 @@ static int dial_silent_in_child(void *arg)
         int64_t before_ns = coir_now();
         beats = 0;
         EXPECT_EQ(fiber_test_run(*w, dial_nobody, NULL), 0);
-        if (coir_now() - before_ns < COIR_SEC(4))
+        if (TEST_GLIBC && coir_now() - before_ns < COIR_SEC(4))
             EXPECT(server.queries >= 1 && server.queries <= 2); /* A and AAAA, for all of them */
     }
     return no_findings_status();

@@ -116,7 +116,8 @@ static void so_is_who_blocks_its_worker_in_a_system_call(void **state)
         skip();
     check(&o);
     dump_assert(text, "coir: fiber 0x* \"culprit\" has held worker * for * ms\n    ");
-    dump_assert(text, "blocks+0x");
+    if (TEST_GLIBC) /* others have no unwind information of what makes the call */
+        dump_assert(text, "blocks+0x");
     assert_int_equal(times_said("\"culprit\" has held worker "), times_said(" has held "));
 }
 

@@ -7,6 +7,7 @@
  * left in the object, are compared. What has to wait first is tried by hand. */
 #include "calls_that_wait.h"
 
+#include <linux/stat.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>

@@ -14,8 +14,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -45,8 +47,8 @@ static inline long move_now(const struct coir__op *op, int writing)
     int n = vector ? (int)op->len : 1;
     if (op->offset != -1)
         return LEAVE_IT;
-    long res = errno_of(writing ? pwritev2(op->fd, iov, n, -1, RWF_NOWAIT)
-                                : preadv2(op->fd, iov, n, -1, RWF_NOWAIT));
+    long nr = writing ? SYS_pwritev2 : SYS_preadv2;
+    long res = errno_of(syscall(nr, op->fd, iov, n, -1L, -1L, RWF_NOWAIT));
     return res == -EOPNOTSUPP ? LEAVE_IT : res;
 }
 

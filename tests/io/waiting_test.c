@@ -342,7 +342,7 @@ static void *bomb(void *arg)
 {
     struct bomber *b = arg;
     while (!atomic_load(&b->stop)) {
-        tgkill(getpid(), b->target, SIGUSR1);
+        syscall(SYS_tgkill, getpid(), b->target, SIGUSR1);
         usleep(50);
     }
     return NULL;

@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: MIT */
 #include "sides.h"
 
+#include <linux/stat.h>
 #include <sys/stat.h>
 
 static void a_file_from_end_to_end(void *arg)

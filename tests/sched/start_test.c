@@ -209,7 +209,9 @@ static void a_runtime_that_cannot_start_by_itself_is_the_spawns_error(void **sta
 
 int main(void)
 {
+#ifdef M_ARENA_MAX
     mallopt(M_ARENA_MAX, 1); /* else each new thread may reserve 64 MiB for itself */
+#endif
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(runs_again_and_again_leave_nothing),
         cmocka_unit_test(hundreds_of_workers_start_and_end),

@@ -47,6 +47,13 @@ extern "C" {
 #define TEST_SANITIZED 0
 #endif
 
+/* 1 with glibc: for what others' names, lists and stack frames are not told like. */
+#ifdef __GLIBC__
+#define TEST_GLIBC 1
+#else
+#define TEST_GLIBC 0
+#endif
+
 /* 1 in the build for valgrind. */
 #ifdef COIR_VALGRIND
 #define TEST_VALGRIND 1
