@@ -24,9 +24,12 @@ def through(server, *args):
 def ask(server, data, half_close=False):
     """Send bytes on a connection of their own, and return the answer up to its end."""
     sock = server.connect()
-    sock.sendall(data)
-    if half_close:
-        sock.shutdown(socket.SHUT_WR)
+    try:
+        sock.sendall(data)
+        if half_close:
+            sock.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass  # it has been refused before all of it was sent
     return receive(sock)
 
 
