@@ -109,11 +109,10 @@ ssize_t coir_sendfile(int out, int in, off_t *offset, size_t count)
     return coir__edge(res);
 }
 
-/* How long its socket lets a read, or write, of fd wait; -1: for ever. */
-static int64_t timeout_of(enum coir__opcode code, int fd)
+/* For coir__poll: how long its socket lets fd wait; -1: for ever. */
+static int64_t timeout_of(int fd, int option)
 {
-    struct coir__op op = { .code = (uint8_t)code, .fd = fd, .offset = -1 };
-    int64_t ns = coir__sock_timeout(&op);
+    int64_t ns = coir__sock_timeout_option(fd, option);
     return ns ? ns : -1;
 }
 
@@ -124,7 +123,7 @@ static long await_both(const struct end *in, const struct end *out)
                             { .fd = out->fd, .events = POLLOUT } };
     while (fds[0].events || fds[1].events) {
         int64_t ns =
-            fds[0].events ? timeout_of(COIR__OP_READ, in->fd) : timeout_of(COIR__OP_WRITE, out->fd);
+            fds[0].events ? timeout_of(in->fd, SO_RCVTIMEO) : timeout_of(out->fd, SO_SNDTIMEO);
         long res = coir__poll(fds, 2, ns);
         if (res <= 0)
             return res < 0 ? res : -EAGAIN;
@@ -191,7 +190,7 @@ ssize_t coir_splice(int in, off_t *in_offset, int out, off_t *out_offset, size_t
             res = splice_now(&from, &to, call);
         else
             waits = false;
-    } while (res == -EAGAIN && waits && timeout_of(COIR__OP_READ, in) < 0 &&
-             timeout_of(COIR__OP_WRITE, out) < 0);
+    } while (res == -EAGAIN && waits && timeout_of(in, SO_RCVTIMEO) < 0 &&
+             timeout_of(out, SO_SNDTIMEO) < 0);
     return coir__edge(res);
 }

@@ -46,6 +46,13 @@ int coir__io_init(struct coir__io *io)
     return 0;
 }
 
+int64_t coir__io_before_wait(struct coir__worker *w, int64_t until_ns)
+{
+    ((struct coir__io *)w->io)->at_once = 0;
+    until_ns = coir__call_stop_again(w, until_ns);
+    return coir__sock_timeout_check(w, until_ns);
+}
+
 void coir__io_kick(struct coir__worker *w)
 {
     uint64_t one = 1;

@@ -6,7 +6,6 @@
 #include "fdtab.h"
 #include "nowait.h"
 #include "ready.h"
-#include "sock_timeout.h"
 #include "sched/memory.h"
 #include "sched/runtime.h"
 
@@ -75,7 +74,7 @@ static void arm(struct coir__worker *w, struct epoll *e, struct coir__op *op)
 static void do_otherwise(struct coir__worker *w, struct epoll *e, struct coir__op *op)
 {
     bool polls = op->code != COIR__OP_OPENAT && op->code != COIR__OP_CALL;
-    bool typed = op->async && (op->code == COIR__OP_READ || op->code == COIR__OP_READV);
+    bool typed = op->async && coir__op_is_read(op);
     bool ready = !coir__call_may_wait(op) || !polls || typed ||
                  coir__nowait_poll(op->fd, coir__ready_events(op)) != 0;
     if (ready)
@@ -136,9 +135,7 @@ static void ep_wait(struct coir__worker *w, int64_t until_ns)
 {
     struct epoll *e = ep_of(w);
     uint64_t before = e->io.in_flight;
-    e->io.at_once = 0;
-    until_ns = coir__call_stop_again(w, until_ns);
-    until_ns = coir__sock_timeout_check(w, until_ns);
+    until_ns = coir__io_before_wait(w, until_ns);
     until_ns = coir__ready_check(w, &e->ready, until_ns);
     bool block = until_ns != 0 && e->io.in_flight == before; /* else a fiber was woken */
     if (!block && !e->ready.armed)

@@ -194,7 +194,9 @@ int coir__fd_can(int fd, bool write)
     long res = coir__sys(write ? SYS_writev : SYS_readv, fd, NULL, 0);
     if (res < 0)
         return (int)res;
-    int kind = terminal(fd, write);
+    bool other =
+        known & (READS | WRITES) && !(known & TERMINAL); /* it is known to be no terminal */
+    int kind = other ? 0 : terminal(fd, write);
     atomic_fetch_or_explicit(w, bit | (kind ? TERMINAL : 0), memory_order_relaxed);
     return kind;
 }

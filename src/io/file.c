@@ -121,11 +121,6 @@ static long read_at_own(const struct coir__op *op, const struct coir__vector *v,
     return res < 0 ? res : coir__sys(SYS_readv, op->fd, v->iov, v->count);
 }
 
-static bool reads(const struct coir__op *op)
-{
-    return op->code == COIR__OP_READ || op->code == COIR__OP_READV;
-}
-
 static long run(struct coir__op *op, struct place place)
 {
     struct coir__vector v;
@@ -134,8 +129,8 @@ static long run(struct coir__op *op, struct place place)
     if (res < 0)
         return res;
     do
-        res =
-            reads(op) ? read_at_own(op, &v, place) : coir__sys(SYS_writev, op->fd, v.iov, v.count);
+        res = coir__op_is_read(op) ? read_at_own(op, &v, place)
+                                   : coir__sys(SYS_writev, op->fd, v.iov, v.count);
     while (res == -EINTR);
     return res;
 }
@@ -150,9 +145,9 @@ bool coir__file_run(struct coir__op *op, long *res)
     if (mine)
         *res = run(op, place);
     else
-        *res = coir__fd_can(op->fd, !reads(op));
+        *res = coir__fd_can(op->fd, !coir__op_is_read(op));
     op->async = !mine && *res > 0;
-    if (!mine && *res == COIR__FD_TERMINAL && reads(op))
+    if (!mine && *res == COIR__FD_TERMINAL && coir__op_is_read(op))
         *res = wait_for(op, COIR__OP_POLL, 0);
     coir__fd_end(op->fd);
     return mine || *res < 0;
@@ -183,9 +178,9 @@ static bool read_cached(const struct coir__op *op, long *res)
 
 bool coir__file_try(const struct coir__op *op, int kind, long *res)
 {
-    bool may = reads(op) && !op->uncached;
+    bool may = coir__op_is_read(op) && !op->uncached;
     if (kind != COIR__FD_NOWAIT || !may)
-        kind = coir__fd_can_at(op->fd, !reads(op));
+        kind = coir__fd_can_at(op->fd, !coir__op_is_read(op));
     *res = kind;
     return kind < 0 || (kind == COIR__FD_NOWAIT && may && read_cached(op, res));
 }

@@ -56,7 +56,7 @@ static long move(const struct coir__op *op)
 {
     struct coir__vector v;
     coir__op_vector(&v, op);
-    if (op->code == COIR__OP_READ || op->code == COIR__OP_READV)
+    if (coir__op_is_read(op))
         return op->offset < 0 ? read_stream(op, &v) : COIR__CANNOT; /* file.c has tried */
     return op->offset < 0 ? write_stream(op, &v) : write_at(op, &v);
 }

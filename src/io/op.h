@@ -14,6 +14,7 @@
 #ifndef COIR_IO_OP_H
 #define COIR_IO_OP_H
 
+#include "fdmap.h"
 #include "sched/wait.h"
 #include "sched/worker.h"
 
@@ -137,7 +138,7 @@ struct coir__calls {
 
 /* sock_timeout.h: lists of descriptors, negative: empty; and when to look at them. */
 struct coir__sock_timeouts {
-    struct coir__listed_fd **leaves;
+    struct coir__fdmap fds;
     int32_t fresh, timed, slow;
     int64_t check_ns, slow_ns; /* fresh and timed; slow */
 };
@@ -159,6 +160,8 @@ struct coir__io {
 /* On the worker's thread. init: 0, or -errno. */
 COIR_HIDDEN int coir__io_init(struct coir__io *io);
 COIR_HIDDEN void coir__io_fini(struct coir__io *io);
+/* What engine->wait begins with: a tick is over, and until_ns, or when to come back before it. */
+COIR_HIDDEN int64_t coir__io_before_wait(struct coir__worker *w, int64_t until_ns);
 /* coir__engine's kick, the same for every engine: any thread, as long as the worker is there. */
 COIR_HIDDEN void coir__io_kick(struct coir__worker *w);
 
@@ -202,6 +205,12 @@ COIR_HIDDEN int64_t coir__op_deadline(void);
 
 /* Let time pass, until until_ns or until the caller is stopped. */
 COIR_HIDDEN void coir__op_pause(int64_t until_ns);
+
+/* Of those that files have, too: does it read? */
+static inline bool coir__op_is_read(const struct coir__op *op)
+{
+    return op->code == COIR__OP_READ || op->code == COIR__OP_READV;
+}
 
 /* What an op that ends early with err has brought all the same. */
 static inline long coir__op_partly(const struct coir__op *op, long err)

@@ -26,8 +26,6 @@ enum {
     CHECK_NS = 50 * 1000 * 1000 /* from one check to the next */
 };
 
-enum { LEAF_STATES = 512, LEAVES = 1 << 13 };
-
 /* flags */
 enum {
     IS_SOCKET = 1,
@@ -55,15 +53,9 @@ static long control(struct coir__ready *r, int command, int fd, uint32_t events)
 
 int coir__ready_open(struct coir__ready *r)
 {
-    r->states = coir__map(LEAVES * sizeof *r->states);
-    if (!r->states)
-        return -ENOMEM;
     long fd = coir__sys(SYS_epoll_create1, EPOLL_CLOEXEC);
-    if (fd < 0) {
-        coir__unmap(r->states, LEAVES * sizeof *r->states);
-        r->states = NULL;
+    if (fd < 0)
         return (int)fd;
-    }
     r->fd = (int)fd;
     r->listed = -1;
     r->check_ns = COIR__NEVER;
@@ -72,22 +64,14 @@ int coir__ready_open(struct coir__ready *r)
 
 void coir__ready_fini(struct coir__ready *r)
 {
-    if (!r->states)
-        return;
-    for (int i = 0; i < LEAVES; i++)
-        if (r->states[i])
-            coir__unmap(r->states[i], LEAF_STATES * sizeof **r->states);
-    coir__unmap(r->states, LEAVES * sizeof *r->states);
+    coir__fdmap_free(&r->states, sizeof(struct coir__fd_state));
     coir__sys(SYS_close, r->fd);
 }
 
 /* NULL: it has none yet, and there is no memory for it. */
 static struct coir__fd_state *state_of(struct coir__ready *r, int fd)
 {
-    struct coir__fd_state **leaf = &r->states[fd / LEAF_STATES];
-    if (!*leaf)
-        *leaf = coir__map(LEAF_STATES * sizeof **leaf);
-    return *leaf ? &(*leaf)[fd % LEAF_STATES] : NULL;
+    return coir__fdmap_at(&r->states, fd, sizeof(struct coir__fd_state));
 }
 
 /* Nothing is known of the file that the number means now. */

@@ -18,21 +18,20 @@
 #ifndef COIR_IO_READY_H
 #define COIR_IO_READY_H
 
+#include "fdmap.h"
 #include "op.h"
 
 /* A result for op.c: the fiber may have what it waits for, and tries itself. */
 enum { COIR__AGAIN = -(1 << 21) };
-
-struct coir__fd_state;
 
 struct coir__ready {
     int fd;         /* of its epoll; negative: there is none yet */
     uint32_t armed; /* ops */
     int32_t listed; /* the first descriptor of those to be checked, negative: none; and when */
     int64_t check_ns;
-    bool arms_later; /* an event is being handled: its descriptor is armed after it */
-    uint64_t round;  /* counts events */
-    struct coir__fd_state **states; /* of descriptors, in leaves */
+    bool arms_later;           /* an event is being handled: its descriptor is armed after it */
+    uint64_t round;            /* counts events */
+    struct coir__fdmap states; /* of descriptors: ready.c */
     /* The engine's: an op that has become ready cannot be done without waiting. */
     void (*cannot)(struct coir__worker *w, struct coir__op *op);
 };

@@ -2,8 +2,6 @@
  * SPDX-License-Identifier: MIT */
 #include "sock_timeout.h"
 
-#include "sched/memory.h"
-
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -11,8 +9,6 @@
 
 static const int64_t CHECK_NS = 10 * 1000 * 1000, SLOW_NS = 1000 * 1000 * 1000;
 static const int64_t STAMP_NS = 1 << 20; /* coir__stamp_of's unit */
-
-enum { LEAF_FDS = 512, LEAVES = 1 << 13 };
 
 /* Of a descriptor. FRESH: somebody began to wait for it since the last look. TIMED: who waits for
  * it has a timeout. SLOW: it is known to have had none. */
@@ -31,25 +27,13 @@ void coir__sock_timeouts_init(struct coir__sock_timeouts *t)
 
 void coir__sock_timeouts_fini(struct coir__sock_timeouts *t)
 {
-    if (!t->leaves)
-        return;
-    for (int i = 0; i < LEAVES; i++)
-        if (t->leaves[i])
-            coir__unmap(t->leaves[i], LEAF_FDS * sizeof **t->leaves);
-    coir__unmap(t->leaves, LEAVES * sizeof *t->leaves);
+    coir__fdmap_free(&t->fds, sizeof(struct coir__listed_fd));
 }
 
 /* NULL: there is no memory for it. */
 static struct coir__listed_fd *find(struct coir__sock_timeouts *t, int fd)
 {
-    if (!t->leaves)
-        t->leaves = coir__map(LEAVES * sizeof *t->leaves);
-    if (!t->leaves)
-        return NULL;
-    struct coir__listed_fd **leaf = &t->leaves[fd / LEAF_FDS];
-    if (!*leaf)
-        *leaf = coir__map(LEAF_FDS * sizeof **leaf);
-    return *leaf ? &(*leaf)[fd % LEAF_FDS] : NULL;
+    return coir__fdmap_at(&t->fds, fd, sizeof(struct coir__listed_fd));
 }
 
 /* The option that op's wait is subject to; 0: none. */
@@ -77,14 +61,19 @@ static int option_of(const struct coir__op *op)
     }
 }
 
-int64_t coir__sock_timeout(const struct coir__op *op)
+int64_t coir__sock_timeout_option(int fd, int option)
 {
     struct timeval t = { 0, 0 };
     socklen_t len = sizeof t;
-    int option = option_of(op);
-    if (!option || coir__sys(SYS_getsockopt, op->fd, SOL_SOCKET, option, &t, &len) < 0)
+    if (coir__sys(SYS_getsockopt, fd, SOL_SOCKET, option, &t, &len) < 0)
         return 0;
     return (int64_t)t.tv_sec * 1000000000 + (int64_t)t.tv_usec * 1000;
+}
+
+int64_t coir__sock_timeout(const struct coir__op *op)
+{
+    int option = option_of(op);
+    return option ? coir__sock_timeout_option(op->fd, option) : 0;
 }
 
 static unsigned way_of(int option)

@@ -12,7 +12,10 @@
 
 #include "op.h"
 
-/* The timeout of op's socket, for op, in ns; 0: none. */
+/* SO_RCVTIMEO, or SO_SNDTIMEO, of fd, in ns; 0: none. */
+COIR_HIDDEN int64_t coir__sock_timeout_option(int fd, int option);
+
+/* That which op's wait is subject to. */
 COIR_HIDDEN int64_t coir__sock_timeout(const struct coir__op *op);
 
 /* A fiber begins to wait for op, on this worker. */

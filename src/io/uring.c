@@ -14,7 +14,6 @@
 #include "fdtab.h"
 #include "io.h"
 #include "ring.h"
-#include "sock_timeout.h"
 #include "sched/memory.h"
 
 #include <errno.h>
@@ -316,9 +315,7 @@ static void uring_wait(struct coir__worker *w, int64_t until_ns)
     struct coir__ring *r = &u->ring;
     enum { ENTERS_MAX = 8 };
     bool block = until_ns != 0;
-    u->io.at_once = 0;
-    until_ns = coir__call_stop_again(w, until_ns);
-    until_ns = coir__sock_timeout_check(w, until_ns);
+    until_ns = coir__io_before_wait(w, until_ns);
     if (u->backlog.first)
         work_off_backlog(u);
     if (u->missed.first)
