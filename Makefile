@@ -134,7 +134,7 @@ $(BUILD)/samples/%: samples/%.c $$(wildcard samples/%/*.c samples/%/*.h) $(wildc
     $(BUILD)/libcoir.a
 	@mkdir -p $(@D)
 	$(say) link $@
-	$(q)$(CC) $(cflags) -Isamples/$* $(ldflags) -o $@ $(filter %.c %.a,$^) $(lib_libs)
+	$(q)$(CC) $(cflags) -Isamples -Isamples/$* $(ldflags) -o $@ $(filter %.c %.a,$^) $(lib_libs)
 
 # Tests see the inside: they are linked with the static library, whose hidden names they may use.
 link_test = $(CC) $(cflags) -Itests $(ldflags) -o $@ $(filter %.c %.o,$^) $(filter %.a,$^) \

@@ -7,6 +7,8 @@
  * a fault, and the connection is not kept. */
 #include "fetch.h"
 
+#include "http_text.h"
+
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,20 +55,6 @@ static char *line_take(struct input *in, enum phase phase, struct fault *fault)
         return NULL;
     }
     return line;
-}
-
-/* Is token in the comma-separated list, in any case? */
-static bool list_has(const char *list, const char *token)
-{
-    size_t len = strlen(token);
-    while (*list) {
-        list += strspn(list, ", \t");
-        size_t item = strcspn(list, ", \t");
-        if (item == len && strncasecmp(list, token, len) == 0)
-            return true;
-        list += item;
-    }
-    return false;
 }
 
 /* "HTTP/1.1 200 OK"; the minor version decides whether connections are kept by default. */
@@ -117,9 +105,9 @@ static int field_parse(char *line, struct response *r, struct fault *fault)
             return fault_set(fault, PHASE_HEADER, "its Transfer-Encoding is not plain \"chunked\"");
         r->chunked = true;
     } else if (strcasecmp(line, "Connection") == 0) {
-        if (list_has(value, "close"))
+        if (http_list_has(value, "close"))
             r->keep = false;
-        else if (list_has(value, "keep-alive"))
+        else if (http_list_has(value, "keep-alive"))
             r->keep = true;
     }
     return 0;

@@ -6,6 +6,8 @@
  * in words of our own. */
 #include "proxy.h"
 
+#include "http_text.h"
+
 #include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -13,27 +15,13 @@
 #include <string.h>
 #include <strings.h>
 
-/* Bytes up to and including the empty line that ends a head; 0: it is not complete. */
-static size_t head_bytes(const char *head, size_t len)
-{
-    for (const char *at = head; (at = memchr(at, '\n', len - (size_t)(at - head)));) {
-        at++;
-        size_t left = len - (size_t)(at - head);
-        if (left >= 1 && at[0] == '\n')
-            return (size_t)(at - head) + 1;
-        if (left >= 2 && at[0] == '\r' && at[1] == '\n')
-            return (size_t)(at - head) + 2;
-    }
-    return 0;
-}
-
 ssize_t head_read(struct input *in)
 {
     for (;;) {
         /* RFC 9112 2.2: be patient with empty lines before a request. */
         while (in->at < in->end && (in->buf[in->at] == '\r' || in->buf[in->at] == '\n'))
             in->at++;
-        size_t bytes = head_bytes(in->buf + in->at, in->end - in->at);
+        size_t bytes = http_head_bytes(in->buf + in->at, in->end - in->at);
         if (bytes > 0)
             return (ssize_t)bytes;
         ssize_t n = input_more(in);
@@ -68,20 +56,6 @@ static bool is_token(const char *text)
         if (!isalnum((unsigned char)*p) && !strchr("!#$%&'*+-.^_`|~", *p))
             return false;
     return len > 0;
-}
-
-/* Is token in the comma-separated list, in any case? */
-static bool list_has(const char *list, const char *token)
-{
-    size_t len = strlen(token);
-    while (*list) {
-        list += strspn(list, ", \t");
-        size_t item = strcspn(list, ", \t");
-        if (item == len && strncasecmp(list, token, len) == 0)
-            return true;
-        list += item;
-    }
-    return false;
 }
 
 /* Returns 0, or a status and *why. */
@@ -150,7 +124,8 @@ static int parse(struct message *m, struct input *in, size_t bytes, const char *
 static bool connection_has(const struct message *m, const char *token)
 {
     for (size_t i = 0; i < m->count; i++)
-        if (strcasecmp(m->fields[i].name, "Connection") == 0 && list_has(m->fields[i].value, token))
+        if (strcasecmp(m->fields[i].name, "Connection") == 0 &&
+            http_list_has(m->fields[i].value, token))
             return true;
     return false;
 }
@@ -205,7 +180,7 @@ int request_parse(struct request *rq, struct input *in, size_t bytes, const char
         hosts += strcasecmp(rq->m.fields[i].name, "Host") == 0;
         *why = "it has been here before";
         if (strcasecmp(rq->m.fields[i].name, "Via") == 0 &&
-            list_has(rq->m.fields[i].value, proxy.pseudonym))
+            http_list_has(rq->m.fields[i].value, proxy.pseudonym))
             return 508;
     }
     *why = "one Host is wanted";

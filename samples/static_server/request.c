@@ -5,22 +5,10 @@
  * nowhere. What is not understood for sure is refused, and the connection with it. */
 #include "server.h"
 
+#include "http_text.h"
+
 #include <string.h>
 #include <strings.h>
-
-/* Bytes up to and including the empty line that ends a request's head; 0: it is not complete. */
-static size_t head_bytes(const char *head, size_t len)
-{
-    for (const char *at = head; (at = memchr(at, '\n', len - (size_t)(at - head)));) {
-        at++;
-        size_t left = len - (size_t)(at - head);
-        if (left >= 1 && at[0] == '\n')
-            return (size_t)(at - head) + 1;
-        if (left >= 2 && at[0] == '\r' && at[1] == '\n')
-            return (size_t)(at - head) + 2;
-    }
-    return 0;
-}
 
 int request_read(struct conn *c)
 {
@@ -30,7 +18,7 @@ int request_read(struct conn *c)
             /* RFC 9112 2.2: be patient with empty lines before a request. */
             while (c->len > 0 && (c->head[0] == '\r' || c->head[0] == '\n'))
                 memmove(c->head, c->head + 1, --c->len);
-            if ((bytes = head_bytes(c->head, c->len)) > 0)
+            if ((bytes = http_head_bytes(c->head, c->len)) > 0)
                 return (int)bytes;
             if (c->len == HEAD_MAX)
                 return -431;
@@ -136,20 +124,6 @@ static int parse_request_line(struct request *rq, char *line, int *refused)
     return parse_target(rq, target);
 }
 
-/* Is token in the comma-separated list, in any case? */
-static bool list_has(const char *list, const char *token)
-{
-    size_t len = strlen(token);
-    while (*list) {
-        list += strspn(list, ", \t");
-        size_t item = strcspn(list, ", \t");
-        if (item == len && strncasecmp(list, token, len) == 0)
-            return true;
-        list += item;
-    }
-    return false;
-}
-
 /* Take the line that *at points to; a head ends with a newline. NULL: it holds a control character.
  */
 static char *next_line(char **at)
@@ -187,9 +161,9 @@ static int parse_field(struct request *rq, char *line, int *hosts)
         return value[strspn(value, "0")] ? 413 : 0;
     }
     if (strcasecmp(line, "Connection") == 0) {
-        if (list_has(value, "close"))
+        if (http_list_has(value, "close"))
             rq->keep = false;
-        else if (list_has(value, "keep-alive"))
+        else if (http_list_has(value, "keep-alive"))
             rq->keep = true;
     }
     return 0;

@@ -6,16 +6,15 @@
  * namespaces are not allowed. */
 #include "../sched/kit.h"
 #include "support/expect.h"
+#include "support/namespaces.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
-#include <net/if.h>
 #include <netdb.h>
 #include <netinet/in.h>
-#include <sys/ioctl.h>
 #include <sys/mount.h>
 
-enum { ASKERS = 20, NO_NAMESPACES = 77 };
+enum { ASKERS = 20 };
 
 static bool same_lists(const struct addrinfo *a, const struct addrinfo *b)
 {
@@ -130,15 +129,6 @@ static void *serve_names(void *arg)
     return NULL;
 }
 
-static bool bring_up_loopback(void)
-{
-    struct ifreq lo = { .ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING };
-    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    bool up = ioctl(fd, SIOCSIFFLAGS, &lo) == 0;
-    close(fd);
-    return up;
-}
-
 /* Files made before the name spaces, in which nobody is the user who could make them. */
 static char dir[] = "/tmp/coir-resolver-XXXXXX";
 
@@ -165,22 +155,15 @@ static bool enter_own_world(void)
                                 .sin_port = htons(53),
                                 .sin_addr = { htonl(INADDR_LOOPBACK) } };
     static pthread_t thread;
-    if (unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET) < 0 ||
+    if (!own_namespaces(CLONE_NEWNS | CLONE_NEWNET) ||
         mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
         access("/etc/resolv.conf", F_OK) < 0 || !mount_file("resolv", "/etc/resolv.conf") ||
-        !mount_file("nsswitch", "/etc/nsswitch.conf") || !bring_up_loopback())
+        !mount_file("nsswitch", "/etc/nsswitch.conf"))
         return false;
+    loopback_up();
     server.fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     return bind(server.fd, (struct sockaddr *)&addr, sizeof addr) == 0 &&
            pthread_create(&thread, NULL, serve_names, NULL) == 0;
-}
-
-static int no_findings_status(void)
-{
-    if (findings.n)
-        fprintf(stderr, "%s:%d: %s is %ld, not %ld\n", findings.file, findings.line, findings.what,
-                findings.got, findings.wanted);
-    return findings.n != 0;
 }
 
 static void in_own_world(int (*fn)(void *))

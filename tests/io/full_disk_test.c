@@ -4,7 +4,7 @@
  *
  * Method: scripts run both ways (script.h); the full disk is a tmpfs of a few pages, mounted in a
  * child's own namespaces, where that is permitted. */
-#include "namespaces.h"
+#include "support/namespaces.h"
 #include "script.h"
 
 #include <limits.h>

@@ -55,15 +55,6 @@ static inline void run_on_each(void (*fn)(void *), void *arg)
 }
 
 /* A child process that runs fn(arg), finds nothing and writes nothing to stderr. */
-static inline int no_findings_status(void)
-{
-    int n = atomic_load(&findings.n);
-    if (n)
-        fprintf(stderr, "%s:%d: %s is %ld, not %ld (and %d more)\n", findings.file, findings.line,
-                findings.what, findings.got, findings.wanted, n - 1);
-    return n != 0;
-}
-
 static inline void run_in_child(int (*fn)(void *), void *arg)
 {
     char text[1024];

@@ -5,7 +5,7 @@
  * Method: a child with a network of its own, in which nothing is up; a script runs both ways there.
  * Addresses that lead into nothing, and are answered by nobody, are in opening_test.c and
  * tcp_test.c. */
-#include "namespaces.h"
+#include "support/namespaces.h"
 #include "script.h"
 
 #include <net/if.h>
@@ -81,14 +81,6 @@ static void dial(void *arg)
     (void)arg;
     EXPECT_FAILS(coir_tcp_dial("192.0.2.1", "9"), ENETUNREACH);
     EXPECT_FAILS(coir_tcp_dial("127.0.0.1", "9"), *(int *)arg);
-}
-
-static void loopback_up(void)
-{
-    struct ifreq lo = { .ifr_name = "lo", .ifr_flags = IFF_UP };
-    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    EXPECT_EQ(ioctl(fd, SIOCSIFFLAGS, &lo), 0);
-    close(fd);
 }
 
 /* Why the machine cannot reach itself. */

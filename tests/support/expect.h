@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <stdio.h>
 
 /* What fibers and plain threads find wrong. They only note it; the test's own thread asserts. */
 struct findings {
@@ -44,6 +45,16 @@ static inline int matches(const char *file, int line, const char *what, long got
 static inline long minus_errno(long res)
 {
     return res == -1 ? -(long)errno : res;
+}
+
+/* A child's exit status; on stderr, what it has found. */
+static inline int no_findings_status(void)
+{
+    int n = atomic_load(&findings.n);
+    if (n)
+        fprintf(stderr, "%s:%d: %s is %ld, not %ld (and %d more)\n", findings.file, findings.line,
+                findings.what, findings.got, findings.wanted, n - 1);
+    return n != 0;
 }
 
 static inline void assert_no_findings(void)

@@ -1,13 +1,22 @@
-/* tests/io/namespaces.h - a machine of one's own: mounts, or a network, that nobody else sees.
+/* tests/support/namespaces.h - a machine of one's own: mounts, or a network, that nobody else sees.
  * SPDX-License-Identifier: MIT
  *
  * For the rest of the process's life: only in children. */
-#ifndef TESTS_IO_NAMESPACES_H
-#define TESTS_IO_NAMESPACES_H
+#ifndef NAMESPACES_H
+#define NAMESPACES_H
 
-#include "kit.h"
+#include "expect.h"
 
+#include <fcntl.h>
+#include <net/if.h>
+#include <netinet/in.h>
 #include <sched.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 /* What a child that could not get them ends with. */
 enum { NO_NAMESPACES = 77 };
@@ -37,6 +46,15 @@ static inline bool own_namespaces(int which)
     snprintf(map, sizeof map, "0 %u 1", (unsigned)gid);
     put("/proc/self/gid_map", map);
     return true;
+}
+
+/* A network of one's own begins without it. */
+static inline void loopback_up(void)
+{
+    struct ifreq lo = { .ifr_name = "lo", .ifr_flags = IFF_UP };
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    EXPECT_EQ(ioctl(fd, SIOCSIFFLAGS, &lo), 0);
+    close(fd);
 }
 
 #endif
