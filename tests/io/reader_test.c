@@ -2,7 +2,6 @@
  * SPDX-License-Identifier: MIT */
 #include "sides.h"
 
-#include <limits.h>
 
 static void write_in_pieces(void *arg)
 {
@@ -135,7 +134,7 @@ static void prints(void *arg)
 {
     int ends[2];
     char got[32] = "";
-    volatile int most = INT_MAX;
+    const char *volatile wider_than_an_int = "%9999999999d"; /* which compilers warn of */
     (void)arg;
     make_ends(PIPE, ends);
     EXPECT_EQ(coir_dprintf(ends[1], "%s %d %.2f", "a", -7, 2.5), 9);
@@ -149,8 +148,7 @@ static void prints(void *arg)
     side_wait(&reader);
     close(ends[0]);
     EXPECT_FAILS(coir_dprintf(-1, "x"), EBADF);
-    if (!test_qemu()) /* which takes half a minute to print that */
-        EXPECT_FAILS(coir_dprintf(-1, "%*d%d", most, 1, 1), EOVERFLOW);
+    EXPECT_FAILS(coir_dprintf(-1, wider_than_an_int, 1), EOVERFLOW);
     make_ends(PIPE, ends);
     close(ends[0]);
     EXPECT_FAILS(coir_dprintf(ends[1], "x"), EPIPE);

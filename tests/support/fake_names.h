@@ -27,8 +27,8 @@ static struct {
     _Atomic int asked; /* so often, so far */
     _Atomic int at_once, most_at_once;
     _Atomic int entries; /* of lists that are not freed yet */
-    _Atomic bool silent; /* nobody gets an answer */
-    pthread_t asker;     /* the thread that was here last */
+    _Atomic bool silent;      /* nobody gets an answer */
+    _Atomic(pthread_t) asker; /* the thread that was here last */
 } fake;
 
 static void fake_wait(void)
