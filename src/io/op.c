@@ -374,12 +374,18 @@ static __attribute__((noinline)) long run_as_thread(struct coir__op *op)
     return res;
 }
 
-/* Ops that do not wait let nobody else run, nor completions be seen: so many of them are a tick. */
+/* Ops that do not wait let nobody else run, nor completions be seen: so many of them are a tick. It
+ * ends when the caller parks: he should not have to wait for all others because of what they did.
+ * When he has done as many more by himself he does. */
 static void count_at_once(struct coir__worker *w)
 {
     enum { AT_ONCE_MAX = 64 };
     struct coir__io *io = w->io;
-    if (++io->at_once >= AT_ONCE_MAX)
+    if (++io->at_once < AT_ONCE_MAX)
+        return;
+    if (io->at_once < 2 * AT_ONCE_MAX)
+        coir__end_tick();
+    else
         coir__yield_tick();
 }
 

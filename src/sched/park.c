@@ -279,6 +279,12 @@ void coir__yield_tick(void)
     coir__park(COIR__WHY_YIELD, NULL, NULL);
 }
 
+void coir__end_tick(void)
+{
+    struct coir__worker *w = coir__worker_self();
+    w->chosen = &w->loop;
+}
+
 void coir__run_fibers(struct coir__worker *w)
 {
     w->budget = COIR__TICK_FIBERS;

@@ -17,6 +17,9 @@ COIR_HIDDEN void coir__yield(void);
 /* The same, and first the worker looks at the clock, its inbox and the engine. */
 COIR_HIDDEN void coir__yield_tick(void);
 
+/* The tick ends as soon as the current fiber parks; or later. */
+COIR_HIDDEN void coir__end_tick(void);
+
 /* Make f READY. Any thread; never parks or allocates. f may have run, ended and been freed by the
  * time this returns. */
 COIR_HIDDEN void coir__wake(struct coir__fiber *f);

@@ -142,12 +142,70 @@ static void who_reads_a_file_keeps_nobody_waiting(void **state)
     run_on_each(read_and_count, NULL);
 }
 
+enum { PEERS = 200 };
+
+static struct {
+    int ends[PEERS][2];
+    int order[PEERS];
+    _Atomic int answers;
+} row;
+
+static void *answer_each(void *arg)
+{
+    int i = (int)(intptr_t)arg;
+    char byte;
+    while (coir_recv(row.ends[i][0], &byte, 1, 0) == 1) {
+        EXPECT_EQ(coir_send(row.ends[i][0], &byte, 1, 0), 1);
+        row.order[row.answers++] = i;
+    }
+    return NULL;
+}
+
+static void all_in_a_row(void *arg)
+{
+    coir_fiber *f[PEERS];
+    char byte = 'x';
+    (void)arg;
+    for (int i = 0; i < PEERS; i++) {
+        make_ends(UNIX_STREAM, row.ends[i]);
+        f[i] = coir_spawn(answer_each, (void *)(intptr_t)i);
+    }
+    for (int round = 0; round < 3; round++) {
+        while (coir_sleep(COIR_MS(1)) < 0)
+            ;
+        row.answers = 0;
+        for (int i = 0; i < PEERS; i++)
+            EXPECT_EQ(send(row.ends[i][1], &byte, 1, 0), 1);
+        while (row.answers < PEERS)
+            coir_yield();
+        for (int i = 0; i < PEERS; i++)
+            if (!EXPECT_EQ(row.order[i], i))
+                break;
+        for (int i = 0; i < PEERS; i++)
+            EXPECT_EQ(recv(row.ends[i][1], &byte, 1, 0), 1);
+    }
+    for (int i = 0; i < PEERS; i++) {
+        close(row.ends[i][1]);
+        coir_join(f[i], NULL);
+        coir_close(row.ends[i][0]);
+    }
+}
+
+/* Who comes to be where a tick ends is not put behind all the others. */
+static void who_was_asked_first_answers_first(void **state)
+{
+    (void)state;
+    if (!rung->interrupt_every)
+        run_on(1, all_in_a_row, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(accept_keeps_its_turn_while_there_are_connections),
         cmocka_unit_test(who_never_waits_keeps_nobody_waiting),
         cmocka_unit_test(who_reads_a_file_keeps_nobody_waiting),
+        cmocka_unit_test(who_was_asked_first_answers_first),
     };
     return RUN_ON_ALL_RUNGS(tests);
 }
