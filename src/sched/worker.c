@@ -32,14 +32,16 @@ enum {
 enum { SPIN_NS = 20 * 1000, SPIN_LOOKS = 16, SPINS_MAX = 4, WAKE_UP_NS = 30 * 1000 };
 /* The same for completions: so often in vain at first, and at most, when it mostly was not; then so
  * many short sleeps come before the next attempt, and twice as many after each failure. A sleep
- * that was over at once cost little: who brought the completion was on this CPU meanwhile. */
+ * that was over at once cost little: who brought the completion was on this CPU meanwhile. With
+ * more ops in flight than that a sleep collects what comes meanwhile, and each costs less. */
 enum {
     IO_SPIN_NS = 40 * 1000,
     IO_WAKE_UP_MIN_NS = 8 * 1000,
     IO_SPINS_MIN = 2,
     IO_SPINS_MAX = 8,
     IO_SLEEPS_MIN = 16,
-    IO_FAILURES_MAX = 8
+    IO_FAILURES_MAX = 8,
+    IO_SPIN_OPS_MAX = 16
 };
 
 /* The worker may wake by itself, and go, before the kick: it waits for `kickers` first. */
@@ -192,9 +194,10 @@ static bool mail_comes_soon(struct coir__worker *w)
  * or the next tick's look brings it. */
 static bool io_comes_soon(struct coir__worker *w, int64_t until_ns)
 {
-    if (!w->io_spins || !w->rt->config.engine->in_flight(w))
-        return false;
     const struct coir__engine *engine = w->rt->config.engine;
+    uint64_t ops = w->io_spins ? engine->in_flight(w) : 0;
+    if (!ops || ops > IO_SPIN_OPS_MAX)
+        return false;
     int64_t end_ns = coir__host_now() + IO_SPIN_NS;
     if (end_ns > until_ns)
         return false;
