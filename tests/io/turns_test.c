@@ -171,8 +171,10 @@ static void all_in_a_row(void *arg)
         f[i] = coir_spawn(answer_each, (void *)(intptr_t)i);
     }
     for (int round = 0; round < 3; round++) {
-        while (coir_sleep(COIR_MS(1)) < 0)
-            ;
+        for (int i = 0; i < PEERS; i++)
+            while (coir__fiber_state(coir__fiber_of(f[i])) != COIR__PARKED)
+                coir_yield();
+        EXPECT_EQ(coir_sleep(COIR_MS(1)), 0); /* the kernel has been told of all by now */
         row.answers = 0;
         for (int i = 0; i < PEERS; i++)
             EXPECT_EQ(send(row.ends[i][1], &byte, 1, 0), 1);
