@@ -337,7 +337,8 @@ static void a_plain_thread_asks_too(void **state)
     begin(false);
     assert_int_equal(coir_getaddrinfo("one.test", NULL, NULL, &list), 0);
     freeaddrinfo(list);
-    assert_int_equal(test_threads(), threads);
+    if (!TEST_SANITIZED) /* which have threads that come and go */
+        assert_int_equal(test_threads(), threads);
     fake.silent = true;
     COIR_TIMEOUT(COIR_MS(2)) {
         assert_int_equal(coir_getaddrinfo("one.test", NULL, NULL, &list), EAI_SYSTEM);
