@@ -64,8 +64,18 @@ lib_src   := $(core_src) $(wildcard src/api/*.c)
 lib_obj   := $(patsubst %,$(BUILD)/obj/%.o,$(lib_src))
 lib_libs  := $(if $(filter boost,$(ARCH)),-lboost_context)
 
+# libcoir-fetch: on the public headers only, and libcurl. Not for another CPU or libc, where there
+# is no libcurl.
+fetch_src := $(wildcard src/fetch/*.c)
+fetch_obj := $(patsubst %,$(BUILD)/obj/%.o,$(fetch_src))
+libfetch  := $(if $(foreign),,$(BUILD)/libcoir-fetch.a $(BUILD)/libcoir-fetch.so.$(SOVERSION))
+fetch_libs := -lcurl
+
 # A sample is samples/NAME.c, with the files of samples/NAME/ where one is not enough.
 samples   := $(patsubst samples/%.c,$(BUILD)/samples/%,$(wildcard samples/*.c))
+fetching  := $(patsubst samples/%.c,$(BUILD)/samples/%,\
+               $(shell grep -l 'coir/fetch.h' samples/*.c))
+samples   := $(if $(foreign),$(filter-out $(fetching),$(samples)),$(samples))
 
 # Tests of sched and sync are built on a fake engine, which needs nothing of I/O; those of sched
 # once more on the real one (sched_uring).
@@ -85,16 +95,20 @@ tests_uring := $(patsubst tests/sched/%.c,$(BUILD)/tests/sched_uring/%,\
                  $(filter tests/sched/%,$(test_src)))
 tests_other := $(patsubst tests/%.c,$(BUILD)/tests/%,\
                  $(filter-out $(tests_on_fake),$(test_src)))
+tests_fetch := $(if $(foreign),,$(patsubst tests/%.c,$(BUILD)/tests/%,\
+                                  $(wildcard tests/fetch/*_test.c)))
 tests_cxx   := $(patsubst tests/%.cc,$(BUILD)/tests/%,$(test_cxx))
 # The guards' blocks, at every level of optimisation, as C and as C++.
 tests_flow    := $(foreach o,0 1 2 3,$(BUILD)/tests/api/timeout_flow_O$(o))
 tests_flowxx  := $(foreach o,0 1 2 3,$(BUILD)/tests/cxx/timeout_flow_O$(o))
-tests     := $(tests_other) $(tests_fake) $(tests_uring) $(tests_cxx) $(tests_flow) $(tests_flowxx)
+tests     := $(tests_other) $(tests_fake) $(tests_uring) $(tests_cxx) $(tests_flow) \
+             $(tests_flowxx) $(tests_fetch)
 
 libcoir   := $(BUILD)/libcoir.a $(BUILD)/libcoir.so.$(SOVERSION)
+pc        := $(BUILD)/coir.pc $(BUILD)/coir-fetch.pc
 
 .PHONY: all
-all: $(libcoir) $(BUILD)/coir.pc $(samples) ## the libraries and the samples (default)
+all: $(libcoir) $(libfetch) $(pc) $(samples) ## the libraries and the samples (default)
 
 $(BUILD)/libcoir.a: $(lib_obj)
 	$(say) ar $@
@@ -107,6 +121,25 @@ $(BUILD)/libcoir.so.$(SOVERSION): $(lib_obj) src/coir.map
 	    $(if $(SAN),,-Wl,-z,defs) -Wl,-z,noexecstack -Wl,-z,nodelete \
 	    $(ldflags) -o $@ $(lib_obj) $(lib_libs)
 	@ln -sf libcoir.so.$(SOVERSION) $(BUILD)/libcoir.so
+
+$(BUILD)/libcoir-fetch.a: $(fetch_obj)
+	$(say) ar $@
+	@rm -f $@
+	$(q)$(AR) rcs $@ $^
+
+$(BUILD)/libcoir-fetch.so.$(SOVERSION): $(fetch_obj) $(BUILD)/libcoir.so.$(SOVERSION) \
+    src/fetch/fetch.map
+	$(say) link $@
+	$(q)$(CC) -shared -Wl,-soname,libcoir-fetch.so.$(SOVERSION) \
+	    -Wl,--version-script=src/fetch/fetch.map \
+	    $(if $(SAN),,-Wl,-z,defs) -Wl,-z,noexecstack -Wl,-z,nodelete \
+	    $(ldflags) -o $@ $(fetch_obj) $(BUILD)/libcoir.so.$(SOVERSION) $(fetch_libs)
+	@ln -sf libcoir-fetch.so.$(SOVERSION) $(BUILD)/libcoir-fetch.so
+
+$(BUILD)/coir-fetch.pc: tools/coir-fetch.pc.in Makefile
+	@mkdir -p $(@D)
+	$(q)sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' \
+	    -e 's|@LIBS@|$(fetch_libs)|' $< > $@
 
 $(BUILD)/coir.pc: tools/coir.pc.in Makefile
 	@mkdir -p $(@D)
@@ -134,7 +167,11 @@ $(BUILD)/samples/%: samples/%.c $$(wildcard samples/%/*.c samples/%/*.h) $(wildc
     $(BUILD)/libcoir.a
 	@mkdir -p $(@D)
 	$(say) link $@
-	$(q)$(CC) $(cflags) -Isamples -Isamples/$* $(ldflags) -o $@ $(filter %.c %.a,$^) $(lib_libs)
+	$(q)$(CC) $(cflags) -Isamples -Isamples/$* $(ldflags) -o $@ $(filter %.c,$^) \
+	    $(filter %fetch.a,$^) $(BUILD)/libcoir.a $(lib_libs)
+
+$(fetching): $(BUILD)/libcoir-fetch.a
+$(fetching): lib_libs += $(fetch_libs)
 
 # Tests see the inside: they are linked with the static library, whose hidden names they may use.
 link_test = $(CC) $(cflags) -Itests $(ldflags) -o $@ $(filter %.c %.o,$^) $(filter %.a,$^) \
@@ -162,6 +199,12 @@ $(tests_other): $(BUILD)/tests/%: tests/%.c $(support_obj) $(BUILD)/libcoir.a
 	@mkdir -p $(@D)
 	$(say) link $@
 	$(q)$(link_test)
+
+$(tests_fetch): $(BUILD)/tests/%: tests/%.c $(support_obj) $(BUILD)/libcoir-fetch.a \
+    $(BUILD)/libcoir.a
+	@mkdir -p $(@D)
+	$(say) link $@
+	$(q)$(link_test) $(fetch_libs)
 
 $(tests_cxx): $(BUILD)/tests/%: tests/%.cc $(support_obj) $(BUILD)/libcoir.a
 	@mkdir -p $(@D)

@@ -3,7 +3,7 @@
  *
  * Include this one. The parts, in reading order: conventions, time and deadlines, the runtime,
  * fibers, scopes, locks and the like, futures, channels, select, streams, I/O, children,
- * seeing what goes on. */
+ * fetching URLs (a library of its own: -lcoir-fetch), seeing what goes on. */
 #ifndef COIR_H
 #define COIR_H
 
@@ -19,6 +19,7 @@
 #include <coir/stream.h>
 #include <coir/io.h>
 #include <coir/process.h>
+#include <coir/fetch.h>
 #include <coir/debug.h>
 
 #endif

@@ -40,7 +40,7 @@ free_tests = "tests/freestanding.py $(BUILD)/freestanding/core.o" \
 free_core  = $(if $(filter x86_64,$(ARCH)),$(if $(variant),,$(BUILD)/freestanding/core.o))
 
 # What uses the process's engine runs on epoll once more; tests of io choose theirs by themselves.
-on_engine  = $(filter $(addprefix $(BUILD)/tests/,sched_uring/% api/% cxx/%),$(wanted))
+on_engine  = $(filter $(addprefix $(BUILD)/tests/,sched_uring/% api/% cxx/% fetch/%),$(wanted))
 on_epoll   = $(if $(filter epoll,$(ENGINES)),\
                $(foreach t,$(on_engine) $(samples_run),"COIR_IO=epoll $(t)"))
 samples_run = $(if $(RUN)$(ONLY),,tests/samples/run.py)
@@ -167,7 +167,7 @@ format: ## lay out the C sources by .clang-format
 	clang-format -i $(headers) $(wildcard src/*/*.[ch] src/arch/*/*.[ch])
 
 .PHONY: install
-install: all install-man ## libraries, headers, coir.pc and manual pages: PREFIX= DESTDIR=
+install: all install-man ## libraries, headers, pkg-config files and manual pages: PREFIX= DESTDIR=
 	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include/coir
 	install -m 644 $(BUILD)/libcoir.a $(DESTDIR)$(PREFIX)/lib/
 	install -m 755 $(BUILD)/libcoir.so.$(SOVERSION) $(DESTDIR)$(PREFIX)/lib/
@@ -176,6 +176,11 @@ install: all install-man ## libraries, headers, coir.pc and manual pages: PREFIX
 	install -m 644 include/coir/*.h include/coir/*.hpp $(DESTDIR)$(PREFIX)/include/coir/
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' -e 's|@LIBS@|$(lib_libs)|' \
 	    tools/coir.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/coir.pc
+	install -m 644 $(BUILD)/libcoir-fetch.a $(DESTDIR)$(PREFIX)/lib/
+	install -m 755 $(BUILD)/libcoir-fetch.so.$(SOVERSION) $(DESTDIR)$(PREFIX)/lib/
+	ln -sf libcoir-fetch.so.$(SOVERSION) $(DESTDIR)$(PREFIX)/lib/libcoir-fetch.so
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' -e 's|@LIBS@|$(fetch_libs)|' \
+	    tools/coir-fetch.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/coir-fetch.pc
 
 # A page that names several calls is found under each of them.
 .PHONY: install-man

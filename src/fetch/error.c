@@ -1,0 +1,172 @@
+/* fetch/error.c - failures as sentences: which URL, which phase, and why.
+ * SPDX-License-Identifier: MIT */
+#include "fetch.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SENTENCE_BYTES = 1024 };
+
+static coir_key last;
+static coir_once_flag making_key = COIR_ONCE_INIT;
+
+static void make_key(void)
+{
+    if (coir_key_create(&last, free) < 0)
+        last = 0;
+}
+
+static char *sentence(void)
+{
+    coir_once(&making_key, make_key);
+    char *text = coir_getspecific(last);
+    if (text || !last || !(text = calloc(1, SENTENCE_BYTES)))
+        return text;
+    if (coir_setspecific(last, text) < 0) {
+        free(text);
+        text = NULL;
+    }
+    return text;
+}
+
+const char *coir_fetch_error(void)
+{
+    coir_once(&making_key, make_key);
+    const char *text = last ? coir_getspecific(last) : NULL;
+    return text ? text : "";
+}
+
+static const char *by_result(const struct coir_response *r)
+{
+    switch (r->transfer.result) {
+    case CURLE_COULDNT_RESOLVE_HOST:
+    case CURLE_COULDNT_RESOLVE_PROXY:
+        return "resolve";
+    case CURLE_COULDNT_CONNECT:
+        return "connect";
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CERTPROBLEM:
+    case CURLE_SSL_CIPHER:
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_SSL_ISSUER_ERROR:
+    case CURLE_SSL_INVALIDCERTSTATUS:
+    case CURLE_USE_SSL_FAILED:
+        return "TLS";
+    case CURLE_SEND_ERROR:
+    case CURLE_SEND_FAIL_REWIND:
+    case CURLE_READ_ERROR:
+    case CURLE_ABORTED_BY_CALLBACK:
+        return "send";
+    default:
+        return NULL;
+    }
+}
+
+/* How far did it get? */
+static const char *by_time(const struct coir_response *r)
+{
+    CURL *easy = r->transfer.easy;
+    curl_off_t connected = 0, secured = 0, sent = 0;
+    curl_easy_getinfo(easy, CURLINFO_CONNECT_TIME_T, &connected);
+    curl_easy_getinfo(easy, CURLINFO_APPCONNECT_TIME_T, &secured);
+    curl_easy_getinfo(easy, CURLINFO_PRETRANSFER_TIME_T, &sent);
+    if (!connected && !sent)
+        return "connect";
+    if (!secured && !sent && r->url && strncmp(r->url, "https:", 6) == 0)
+        return "TLS";
+    return sent ? "receive" : "send";
+}
+
+static const char *phase(const struct coir_response *r)
+{
+    if (r->phase)
+        return r->phase;
+    if (r->transfer.attached) /* its body, and curl is not to be asked now */
+        return "receive";
+    const char *by = r->transfer.over ? by_result(r) : NULL;
+    return by ? by : by_time(r);
+}
+
+/* The oldest cause: a refused connection, and not that there was none. */
+static int os_errno(const struct coir_response *r, int otherwise)
+{
+    long err = 0;
+    curl_easy_getinfo(r->transfer.easy, CURLINFO_OS_ERRNO, &err);
+    return err ? (int)err : otherwise;
+}
+
+int coir__fetch_errno(const struct coir_response *r)
+{
+    if (r->failure)
+        return r->failure;
+    switch (r->transfer.result) {
+    case CURLE_URL_MALFORMAT:
+    case CURLE_BAD_FUNCTION_ARGUMENT:
+    case CURLE_SSL_CERTPROBLEM:
+    case CURLE_SSL_CACERT_BADFILE:
+        return EINVAL;
+    case CURLE_UNSUPPORTED_PROTOCOL:
+        return EPROTONOSUPPORT;
+    case CURLE_COULDNT_RESOLVE_HOST:
+    case CURLE_COULDNT_RESOLVE_PROXY:
+        return EHOSTUNREACH;
+    case CURLE_COULDNT_CONNECT:
+        return os_errno(r, ECONNREFUSED);
+    case CURLE_OPERATION_TIMEDOUT:
+        return ETIMEDOUT;
+    case CURLE_OUT_OF_MEMORY:
+        return ENOMEM;
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_ISSUER_ERROR:
+    case CURLE_SSL_INVALIDCERTSTATUS:
+        return EKEYREJECTED;
+    case CURLE_GOT_NOTHING:
+    case CURLE_PARTIAL_FILE:
+    case CURLE_SEND_ERROR:
+    case CURLE_RECV_ERROR:
+        return ECONNRESET;
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_WEIRD_SERVER_REPLY:
+    case CURLE_BAD_CONTENT_ENCODING:
+    case CURLE_HTTP2:
+    case CURLE_HTTP2_STREAM:
+    case CURLE_SEND_FAIL_REWIND:
+    case CURLE_PROXY:
+        return EPROTO;
+    default:
+        return EIO;
+    }
+}
+
+static const char *cause(const struct coir_response *r, int err)
+{
+    if (err == ETIMEDOUT && !r->transfer.over)
+        return "the deadline has passed";
+    if (err == ECANCELED)
+        return "cancelled";
+    if (r->failure || r->phase || !r->transfer.over)
+        return r->why ? r->why : strerror(err);
+    return r->error[0] ? r->error : curl_easy_strerror(r->transfer.result);
+}
+
+int coir__fetch_fail(struct coir_response *r, const char *url, const coir_fetch_options *options,
+                     int err, const char *why)
+{
+    char text[SENTENCE_BYTES];
+    char *kept = sentence();
+    const char *at = r && r->url ? r->url : url ? url : "(null)";
+    snprintf(text, sizeof text, "%.500s: %s: %s", at, r ? phase(r) : "request",
+             why ? why : cause(r, err));
+    for (char *p = text; *p; p++)
+        if (*p == '\n' || *p == '\r')
+            *p = ' ';
+    if (kept)
+        memcpy(kept, text, sizeof text);
+    if (options && options->error && options->error_bytes)
+        snprintf(options->error, options->error_bytes, "%s", text);
+    errno = err;
+    return -1;
+}

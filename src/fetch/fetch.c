@@ -1,0 +1,197 @@
+/* fetch/fetch.c - coir_fetch: from a URL to the headers of the answer.
+ * SPDX-License-Identifier: MIT */
+#include "fetch.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static coir_once_flag beginning = COIR_ONCE_INIT;
+static CURLcode begun;
+
+/* It makes OpenSSL read its files, and needs a thread's stack. */
+static void *begin(void *arg)
+{
+    begun = curl_global_init(CURL_GLOBAL_DEFAULT);
+    return arg;
+}
+
+static void begin_once(void)
+{
+    begun = CURLE_FAILED_INIT;
+    COIR_SHIELD(COIR_NEVER)
+        coir_blocking(begin, NULL, NULL);
+}
+
+static const char *wrong_option(const coir_fetch_options *o)
+{
+    const unsigned known = COIR_FETCH_NO_REDIRECT | COIR_FETCH_COOKIES | COIR_FETCH_PUBLIC_ONLY |
+                           COIR_FETCH_RAW | COIR_FETCH_HTTP1 | COIR_FETCH_DOWNGRADE;
+    for (size_t i = 0; i < sizeof o->reserved / sizeof *o->reserved; i++)
+        if (o->reserved[i])
+            return "a reserved option is not 0";
+    if (o->flags & ~known)
+        return "an unknown flag";
+    if (o->body && o->body_read)
+        return "two bodies";
+    if (!o->body && !o->body_read && o->body_bytes)
+        return "bytes without a body";
+    if (o->flags & COIR_FETCH_PUBLIC_ONLY && o->proxy && *o->proxy)
+        return "a proxy may lead anywhere, so not with COIR_FETCH_PUBLIC_ONLY";
+    if (o->method &&
+        (!*o->method || strspn(o->method, "ABCDEFGHIJKLMNOPQRSTUVWXYZ-_") != strlen(o->method)))
+        return "the method is no word in capitals";
+    if (o->range && (!*o->range || strspn(o->range, "0123456789-,") != strlen(o->range)))
+        return "the range is not of the form 0-99";
+    if ((o->bearer && strpbrk(o->bearer, "\r\n")) || (o->user && strpbrk(o->user, "\r\n")))
+        return "a line end in credentials";
+    return NULL;
+}
+
+static void free_response(struct coir_response *r)
+{
+    if (r->transfer.easy)
+        curl_easy_cleanup(r->transfer.easy);
+    curl_slist_free_all(r->headers);
+    curl_slist_free_all(r->resolve);
+    free(r->url);
+    free(r->head);
+    free(r->body);
+    free(r->upload);
+    free(r);
+}
+
+static struct coir_response *new_response(const char *url, const coir_fetch_options *options)
+{
+    struct coir_response *r = calloc(1, sizeof *r);
+    if (!r)
+        return NULL;
+    if (options)
+        r->options = *options;
+    r->asked = url;
+    bool body = r->options.body || r->options.body_read;
+    r->method = r->options.method ? r->options.method : body ? "POST" : "GET";
+    r->guarded = r->options.flags & COIR_FETCH_PUBLIC_ONLY;
+    r->transfer.easy = curl_easy_init();
+    r->transfer.lane = coir__lane_here();
+    if (r->options.body_read)
+        r->upload = malloc(COIR__UPLOAD_BYTES);
+    if (!r->transfer.easy || !r->transfer.lane || (r->options.body_read && !r->upload)) {
+        free_response(r);
+        return NULL;
+    }
+    return r;
+}
+
+/* The next piece of the request's body; with the lock, but the program's function without it. */
+static void feed(struct coir_response *r)
+{
+    struct coir__lane *lane = r->transfer.lane;
+    r->upload_wanted = false;
+    coir__lane_unlock(lane);
+    errno = EIO;
+    ssize_t n = r->options.body_read(r->options.body_arg, r->upload, COIR__UPLOAD_BYTES);
+    int err = errno;
+    coir__lane_lock(lane);
+    if (n < 0 || n > COIR__UPLOAD_BYTES) {
+        r->failure = n < 0 && err ? err : EIO;
+        r->why = "the request's body could not be read";
+    }
+    r->upload_over = n == 0;
+    r->upload_start = 0;
+    r->upload_end = n > 0 && !r->failure ? (size_t)n : 0;
+    coir__lane_go_on(&r->transfer);
+}
+
+int coir__fetch_step(struct coir_response *r)
+{
+    if (!r->upload_wanted)
+        return coir__lane_wait(&r->transfer);
+    feed(r);
+    return 0;
+}
+
+/* One request: until its headers are here, or it is over. */
+static int request(struct coir_response *r)
+{
+    struct coir__lane *lane = r->transfer.lane;
+    int err = 0;
+    r->head_over = r->redirecting = false;
+    r->head_sum = r->body_sum = 0;
+    coir__lane_lock(lane);
+    coir__lane_start(&r->transfer);
+    while (!r->head_over && !r->transfer.over && !err)
+        if (coir__fetch_step(r) < 0)
+            err = errno;
+    if (err)
+        coir__lane_withdraw(&r->transfer);
+    coir__lane_unlock(lane);
+    if (err) {
+        errno = err;
+        return -1;
+    }
+    if (r->head_over || r->redirecting)
+        return 0;
+    if (r->transfer.result == CURLE_OK && !r->failure) { /* its 401 was the last word */
+        r->head_over = true;
+        return 0;
+    }
+    errno = coir__fetch_errno(r);
+    return -1;
+}
+
+static int fetch(struct coir_response *r)
+{
+    const char *url = r->asked;
+    char *next = NULL;
+    int result;
+    do {
+        result = coir__request_prepare(r, url);
+        if (result == 0)
+            result = request(r);
+        free(next);
+        next = NULL;
+        if (result < 0 || !r->redirecting)
+            break;
+        result = coir__follow(r, &next);
+        url = next;
+    } while (result == 0);
+    free(next);
+    return result;
+}
+
+int coir_fetch(const char *url, const coir_fetch_options *options, coir_response **response)
+{
+    const char *wrong = options ? wrong_option(options) : NULL;
+    if (!url || !response)
+        wrong = "no URL, or nowhere to put the answer";
+    if (wrong)
+        return coir__fetch_fail(NULL, url, options, EINVAL, wrong);
+    coir_once(&beginning, begin_once);
+    if (begun)
+        return coir__fetch_fail(NULL, url, options, ENOMEM, "curl does not start");
+    struct coir_response *r = new_response(url, options);
+    if (!r)
+        return coir__fetch_fail(NULL, url, options, ENOMEM, "no memory");
+    if (fetch(r) < 0) {
+        coir__fetch_fail(r, url, options, errno, NULL);
+        int err = errno;
+        free_response(r);
+        errno = err;
+        return -1;
+    }
+    r->options.error = NULL; /* and what else was lent */
+    r->asked = NULL;
+    *response = r;
+    return 0;
+}
+
+void coir_response_free(coir_response *r)
+{
+    if (!r)
+        return;
+    coir__lane_lock(r->transfer.lane);
+    coir__lane_withdraw(&r->transfer);
+    coir__lane_unlock(r->transfer.lane);
+    free_response(r);
+}

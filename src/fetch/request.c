@@ -1,0 +1,353 @@
+/* fetch/request.c - from options to curl's.
+ * SPDX-License-Identifier: MIT */
+#include "fetch.h"
+#include "names.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+/* What fetches share, whatever their lane: TLS sessions, and cookies if they ask for them. */
+static CURLSH *shared, *shared_cookies;
+static coir_once_flag sharing = COIR_ONCE_INIT;
+static pthread_mutex_t share_locks[CURL_LOCK_DATA_LAST];
+
+/* For some instructions, and never over a park: a plain mutex will do. */
+static void lock_share(CURL *easy, curl_lock_data data, curl_lock_access access, void *arg)
+{
+    (void)easy, (void)access, (void)arg;
+    pthread_mutex_lock(&share_locks[data]);
+}
+
+static void unlock_share(CURL *easy, curl_lock_data data, void *arg)
+{
+    (void)easy, (void)arg;
+    pthread_mutex_unlock(&share_locks[data]);
+}
+
+static CURLSH *new_share(bool cookies)
+{
+    CURLSH *share = curl_share_init();
+    if (!share)
+        return NULL;
+    curl_share_setopt(share, CURLSHOPT_LOCKFUNC, lock_share);
+    curl_share_setopt(share, CURLSHOPT_UNLOCKFUNC, unlock_share);
+    curl_share_setopt(share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
+    if (cookies)
+        curl_share_setopt(share, CURLSHOPT_SHARE, CURL_LOCK_DATA_COOKIE);
+    return share;
+}
+
+static void begin_sharing(void)
+{
+    for (int i = 0; i < CURL_LOCK_DATA_LAST; i++)
+        pthread_mutex_init(&share_locks[i], NULL);
+    shared = new_share(false);
+    shared_cookies = new_share(true);
+}
+
+static int refuse(struct coir_response *r, int err, const char *why)
+{
+    r->why = why;
+    errno = err;
+    return -1;
+}
+
+static bool is_header(const char *line, const char *name)
+{
+    size_t len = strlen(name);
+    return strncasecmp(line, name, len) == 0 && line[len] == ':';
+}
+
+/* Those that speak of a body, or for one host. */
+static bool is_kept(const struct coir_response *r, const char *line)
+{
+    if (r->dropped_body && strncasecmp(line, "Content-", 8) == 0)
+        return false;
+    return !r->other_host || (!is_header(line, "Authorization") && !is_header(line, "Cookie"));
+}
+
+static bool append(struct curl_slist **list, const char *line)
+{
+    struct curl_slist *longer = curl_slist_append(*list, line);
+    if (longer)
+        *list = longer;
+    return longer != NULL;
+}
+
+static bool is_sound(const char *line)
+{
+    const char *colon = strchr(line, ':');
+    if (!colon || colon == line)
+        return false;
+    for (const char *p = line; p < colon; p++)
+        if (!isalnum((unsigned char)*p) && !strchr("!#$%&'*+-.^_`|~", *p))
+            return false;
+    return !strpbrk(line, "\r\n");
+}
+
+/* curl sends "Name: " only when told "Name;". */
+static int set_headers(struct coir_response *r)
+{
+    bool typed = false;
+    curl_slist_free_all(r->headers);
+    r->headers = NULL;
+    for (const char *const *line = r->options.headers; line && *line; line++) {
+        if (!is_sound(*line))
+            return refuse(r, EINVAL, "a header is not of the form Name: value, in one line");
+        typed |= is_header(*line, "Content-Type");
+        if (is_kept(r, *line) && !append(&r->headers, *line))
+            return refuse(r, ENOMEM, "no memory");
+    }
+    /* Otherwise curl would call every body a form. */
+    if (!typed && !append(&r->headers, "Content-Type:"))
+        return refuse(r, ENOMEM, "no memory");
+    curl_easy_setopt(r->transfer.easy, CURLOPT_HTTPHEADER, r->headers);
+    return 0;
+}
+
+static bool has_body(const struct coir_response *r)
+{
+    return !r->dropped_body && (r->options.body || r->options.body_read);
+}
+
+static void set_body(struct coir_response *r)
+{
+    CURL *easy = r->transfer.easy;
+    const char *method = r->method;
+    if (strcmp(method, "HEAD") == 0 && !has_body(r)) {
+        curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
+        return;
+    }
+    if (has_body(r)) {
+        curl_off_t bytes = (curl_off_t)r->options.body_bytes;
+        curl_easy_setopt(easy, CURLOPT_POST, 1L);
+        curl_easy_setopt(easy, CURLOPT_POSTFIELDS, r->options.body);
+        if (r->options.body_read && !bytes)
+            bytes = -1; /* chunked */
+        curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, bytes);
+    }
+    if (strcmp(method, has_body(r) ? "POST" : "GET") != 0)
+        curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, method);
+}
+
+static void set_credentials(struct coir_response *r)
+{
+    CURL *easy = r->transfer.easy;
+    if (r->other_host)
+        return;
+    if (r->options.user) {
+        curl_easy_setopt(easy, CURLOPT_USERPWD, r->options.user);
+        curl_easy_setopt(easy, CURLOPT_HTTPAUTH, (long)(CURLAUTH_BASIC | CURLAUTH_DIGEST));
+    }
+    if (r->options.bearer) {
+        curl_easy_setopt(easy, CURLOPT_XOAUTH2_BEARER, r->options.bearer);
+        curl_easy_setopt(easy, CURLOPT_HTTPAUTH, (long)CURLAUTH_BEARER);
+    }
+}
+
+static void set_tls(struct coir_response *r)
+{
+    CURL *easy = r->transfer.easy;
+    curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    if (r->options.ca_file)
+        curl_easy_setopt(easy, CURLOPT_CAINFO, r->options.ca_file); /* CURLOPT_CAPATH stays */
+    if (r->options.cert_file)
+        curl_easy_setopt(easy, CURLOPT_SSLCERT, r->options.cert_file);
+    if (r->options.key_file)
+        curl_easy_setopt(easy, CURLOPT_SSLKEY, r->options.key_file);
+}
+
+/* Only for connections of its own, since one that is there may lead anywhere. */
+static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *addr)
+{
+    struct coir_response *r = arg;
+    (void)purpose;
+    if (r->guarded && !coir__names_public(&addr->addr)) {
+        r->failure = EACCES;
+        r->why = "its address is not public";
+        return CURL_SOCKET_BAD;
+    }
+    return socket(addr->family, addr->socktype | SOCK_CLOEXEC, addr->protocol);
+}
+
+static void set_connection(struct coir_response *r)
+{
+    CURL *easy = r->transfer.easy;
+    unsigned flags = r->options.flags;
+#if LIBCURL_VERSION_NUM >= 0x075500
+    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+#else
+    curl_easy_setopt(easy, CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
+#endif
+    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+    curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L);
+    curl_easy_setopt(
+        easy, CURLOPT_HTTP_VERSION,
+        (long)(flags & COIR_FETCH_HTTP1 ? CURL_HTTP_VERSION_1_1 : CURL_HTTP_VERSION_2TLS));
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, r);
+    curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, (long)r->guarded);
+    curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, (long)r->guarded);
+    curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    curl_easy_setopt(easy, CURLOPT_SHARE, flags & COIR_FETCH_COOKIES ? shared_cookies : shared);
+    if (flags & COIR_FETCH_COOKIES)
+        curl_easy_setopt(easy, CURLOPT_COOKIEFILE, "");
+}
+
+/* A part of a URL; NULL: it has none. To be freed by curl_free. */
+static char *part(CURLU *url, CURLUPart what)
+{
+    char *text = NULL;
+    curl_url_get(url, what, &text, what == CURLUPART_PORT ? CURLU_DEFAULT_PORT : 0);
+    return text;
+}
+
+/* Have host, at port, be found by curl where we have found it. */
+static int resolve(struct coir_response *r, const char *host, const char *port)
+{
+    char addresses[COIR__ADDRESSES_BYTES];
+    char line[COIR__ADDRESSES_BYTES + 300];
+    r->phase = "resolve";
+    if (coir__names_find(host, addresses, &r->why) < 0)
+        return -1;
+    r->phase = "request";
+    if (!addresses[0])
+        return 0;
+    int n = snprintf(line, sizeof line, "+%s:%s:%s", host, port, addresses);
+    if (n < 0 || (size_t)n >= sizeof line || !append(&r->resolve, line))
+        return refuse(r, ENOMEM, "no memory");
+    return 0;
+}
+
+/* What the environment says about scheme's proxy, as curl understands it. */
+static const char *proxy_of(const struct coir_response *r, const char *scheme)
+{
+    const char *proxy = r->options.proxy;
+    if (r->guarded)
+        return "";
+    if (!proxy && strcmp(scheme, "http") == 0)
+        proxy = getenv("http_proxy"); /* not in capitals: those are set by who asks a CGI program */
+    if (!proxy && strcmp(scheme, "https") == 0 && !(proxy = getenv("https_proxy")))
+        proxy = getenv("HTTPS_PROXY");
+    if (!proxy && !(proxy = getenv("all_proxy")))
+        proxy = getenv("ALL_PROXY");
+    return proxy ? proxy : "";
+}
+
+static int resolve_proxy(struct coir_response *r, const char *proxy)
+{
+    CURLU *url = curl_url();
+    int result = -1;
+    if (!url)
+        return refuse(r, ENOMEM, "no memory");
+    if (curl_url_set(url, CURLUPART_URL, proxy, CURLU_NON_SUPPORT_SCHEME | CURLU_GUESS_SCHEME) !=
+        CURLUE_OK) {
+        refuse(r, EINVAL, "the proxy is no URL");
+    } else {
+        char *host = part(url, CURLUPART_HOST), *port = NULL;
+        curl_url_get(url, CURLUPART_PORT, &port, 0);
+        result = host ? resolve(r, host, port ? port : "1080") : refuse(r, EINVAL, "no proxy");
+        curl_free(host);
+        curl_free(port);
+    }
+    curl_url_cleanup(url);
+    return result;
+}
+
+/* By a proxy, its name only: it finds the host by itself. That there is one for a host which
+ * no_proxy excepts curl knows better; it then finds the host by a thread of its own. */
+static int set_addresses(struct coir_response *r, CURLU *url, const char *scheme)
+{
+    const char *proxy = proxy_of(r, scheme);
+    char *host = part(url, CURLUPART_HOST), *port = part(url, CURLUPART_PORT);
+    int result;
+    curl_slist_free_all(r->resolve);
+    r->resolve = NULL;
+    curl_easy_setopt(r->transfer.easy, CURLOPT_PROXY, proxy);
+    if (!host || !port)
+        result = refuse(r, EINVAL, "the URL has no host");
+    else if (proxy[0])
+        result = resolve_proxy(r, proxy);
+    else
+        result = resolve(r, host, port);
+    curl_free(host);
+    curl_free(port);
+    if (r->resolve)
+        curl_easy_setopt(r->transfer.easy, CURLOPT_RESOLVE, r->resolve);
+    return result;
+}
+
+/* Without what nobody else needs to know. */
+static char *without_secrets(CURLU *url)
+{
+    CURLU *bare = curl_url_dup(url);
+    char *text = NULL, *copy;
+    if (bare && !curl_url_set(bare, CURLUPART_USER, NULL, 0) &&
+        !curl_url_set(bare, CURLUPART_PASSWORD, NULL, 0))
+        curl_url_get(bare, CURLUPART_URL, &text, 0);
+    curl_url_cleanup(bare);
+    copy = text ? strdup(text) : NULL;
+    curl_free(text);
+    return copy;
+}
+
+static int set_url(struct coir_response *r, const char *given)
+{
+    CURLU *url = curl_url();
+    int result = -1;
+    for (const char *p = given; *p; p++)
+        if ((unsigned char)*p <= ' ' || *p == 0x7f)
+            result = refuse(r, EINVAL, "the URL has a blank or a control character in it");
+    if (r->why) {
+        curl_url_cleanup(url);
+        return result;
+    }
+    if (url && curl_url_set(url, CURLUPART_URL, given, CURLU_NON_SUPPORT_SCHEME) == CURLUE_OK) {
+        char *scheme = part(url, CURLUPART_SCHEME);
+        free(r->url);
+        r->url = without_secrets(url);
+        curl_easy_setopt(r->transfer.easy, CURLOPT_URL, given);
+        if (!r->url)
+            result = refuse(r, ENOMEM, "no memory");
+        else if (!scheme || (strcmp(scheme, "http") != 0 && strcmp(scheme, "https") != 0))
+            result = refuse(r, EPROTONOSUPPORT, "neither http nor https");
+        else
+            result = set_addresses(r, url, scheme);
+        curl_free(scheme);
+    } else {
+        refuse(r, url ? EINVAL : ENOMEM, url ? "not a URL" : "no memory");
+    }
+    curl_url_cleanup(url);
+    return result;
+}
+
+int coir__request_prepare(struct coir_response *r, const char *url)
+{
+    CURL *easy = r->transfer.easy;
+    coir_once(&sharing, begin_sharing);
+    curl_easy_reset(easy);
+    r->why = NULL;
+    r->error[0] = 0;
+    coir__lane_adopt(&r->transfer);
+    coir__receive_from(r);
+    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, r->error);
+    curl_easy_setopt(easy, CURLOPT_USERAGENT, "coir/0.1");
+    if (!(r->options.flags & COIR_FETCH_RAW) && !r->options.range)
+        curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "");
+    if (r->options.range)
+        curl_easy_setopt(easy, CURLOPT_RANGE, r->options.range);
+    set_connection(r);
+    set_tls(r);
+    set_body(r);
+    set_credentials(r);
+    r->phase = "request";
+    if (set_headers(r) < 0 || set_url(r, url) < 0)
+        return -1;
+    r->phase = NULL;
+    return 0;
+}
