@@ -74,7 +74,7 @@ fetch_libs := -lcurl
 # A sample is samples/NAME.c, with the files of samples/NAME/ where one is not enough.
 samples   := $(patsubst samples/%.c,$(BUILD)/samples/%,$(wildcard samples/*.c))
 fetching  := $(patsubst samples/%.c,$(BUILD)/samples/%,\
-               $(shell grep -l 'coir/fetch.h' samples/*.c))
+               $(shell grep -l -e web.h -e coir/fetch.h samples/*.c))
 samples   := $(if $(foreign),$(filter-out $(fetching),$(samples)),$(samples))
 
 # Tests of sched and sync are built on a fake engine, which needs nothing of I/O; those of sched

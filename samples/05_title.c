@@ -1,7 +1,7 @@
 /* 05_title.c - fetch a page and print its title.   Try: build/samples/05_title
  * SPDX-License-Identifier: MIT
  *
- * usage: 05_title [http://host:port/path]...      default: pages of a server of its own
+ * usage: 05_title [URL]...      default: pages of a server of its own
  * The code reads as if each call blocked. Only the fiber waits. */
 #include "web.h"
 
@@ -13,7 +13,7 @@ static int print_title(const char *url)
     else if (errno == 0)
         printf("%s has no title\n", url);
     else
-        fprintf(stderr, "05_title: %s: %s\n", url, strerror(errno));
+        fprintf(stderr, "05_title: %s\n", coir_fetch_error());
     free(title);
     return title || errno == 0 ? 0 : -1;
 }

@@ -1,9 +1,10 @@
-/* web.h - a page of the web for the samples: a little HTTP client, and a little server to ask.
+/* web.h - a page of the web for the samples: its title, and a little server to ask.
  * SPDX-License-Identifier: MIT */
 #ifndef SAMPLES_WEB_H
 #define SAMPLES_WEB_H
 
 #include <coir.h>
+#include <coir/fetch.h>
 
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -50,48 +51,22 @@ static inline int web_serve(void)
     return ntohs(addr.sin_port);
 }
 
-/* The whole answer to GET url (http://host:port/path), for free(3); NULL with errno. */
-static inline char *web_get(const char *url)
-{
-    enum { BYTES_MAX = 1 << 20 };
-    char host[128], port[8] = "80", path[512] = "/", request[768];
-    if (sscanf(url, "http://%127[^:/]:%7[0-9]%511s", host, port, path) < 2 &&
-        sscanf(url, "http://%127[^:/]%511s", host, path) < 1) {
-        errno = EINVAL;
-        return NULL;
-    }
-    int fd = coir_tcp_dial(host, port);
-    char *text = fd < 0 ? NULL : malloc(BYTES_MAX + 1);
-    ssize_t n = -1;
-    if (text) {
-        snprintf(request, sizeof request, "GET %s HTTP/1.0\r\nHost: %s\r\n\r\n", path, host);
-        if (coir_write_all(fd, request, strlen(request)) >= 0)
-            n = coir_read_full(fd, text, BYTES_MAX);
-    }
-    int err = errno;
-    if (fd >= 0)
-        coir_close(fd);
-    errno = err;
-    if (n < 0) {
-        free(text);
-        return NULL;
-    }
-    text[n] = 0;
-    return text;
-}
-
 /* The text between <title> and </title> of the page at url, for free(3). NULL with errno: 0 means
- * that it has none. */
+ * that it has none; else coir_fetch_error() says what is wrong. */
 static inline char *web_title(const char *url)
 {
-    char *page = web_get(url), *title = NULL;
-    if (!page)
+    coir_response *page;
+    if (coir_fetch(url, NULL, &page) < 0)
         return NULL;
-    char *from = strstr(page, "<title>"), *to = from ? strstr(from, "</title>") : NULL;
+    char *text = coir_response_text(page, NULL), *title = NULL;
+    int err = text ? 0 : errno;
+    char *from = text ? strstr(text, "<title>") : NULL;
+    char *to = from ? strstr(from, "</title>") : NULL;
     if (to)
         title = strndup(from + 7, (size_t)(to - from - 7));
-    free(page);
-    errno = 0;
+    free(text);
+    coir_response_free(page);
+    errno = err;
     return title;
 }
 

@@ -90,12 +90,13 @@ static const char *phase(const struct coir_response *r)
     return by ? by : by_time(r);
 }
 
-/* The oldest cause: a refused connection, and not that there was none. */
-static int os_errno(const struct coir_response *r, int otherwise)
+/* What connect(2) said. Of other calls curl does not always tell, and keeps what an older one said.
+ */
+static int connect_errno(const struct coir_response *r)
 {
     long err = 0;
     curl_easy_getinfo(r->transfer.easy, CURLINFO_OS_ERRNO, &err);
-    return err ? (int)err : otherwise;
+    return err ? (int)err : ECONNREFUSED;
 }
 
 int coir__fetch_errno(const struct coir_response *r)
@@ -108,17 +109,15 @@ int coir__fetch_errno(const struct coir_response *r)
     case CURLE_SSL_CERTPROBLEM:
     case CURLE_SSL_CACERT_BADFILE:
         return EINVAL;
-    case CURLE_UNSUPPORTED_PROTOCOL:
-        return EPROTONOSUPPORT;
     case CURLE_COULDNT_RESOLVE_HOST:
     case CURLE_COULDNT_RESOLVE_PROXY:
         return EHOSTUNREACH;
     case CURLE_COULDNT_CONNECT:
-        return os_errno(r, ECONNREFUSED);
+        return connect_errno(r);
     case CURLE_OPERATION_TIMEDOUT:
         return ETIMEDOUT;
-    case CURLE_OUT_OF_MEMORY:
-        return ENOMEM;
+    case CURLE_OUT_OF_MEMORY: /* also a header that is longer than curl takes */
+        return r->status && !r->head_over ? EFBIG : ENOMEM;
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_ISSUER_ERROR:
     case CURLE_SSL_INVALIDCERTSTATUS:
@@ -126,9 +125,11 @@ int coir__fetch_errno(const struct coir_response *r)
     case CURLE_GOT_NOTHING:
     case CURLE_PARTIAL_FILE:
     case CURLE_SEND_ERROR:
-    case CURLE_RECV_ERROR:
         return ECONNRESET;
+    case CURLE_RECV_ERROR: /* also a body in chunks that are none */
+        return strstr(r->error, "chunk") ? EPROTO : ECONNRESET;
     case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_UNSUPPORTED_PROTOCOL: /* an answer of HTTP/0.9 */
     case CURLE_WEIRD_SERVER_REPLY:
     case CURLE_BAD_CONTENT_ENCODING:
     case CURLE_HTTP2:

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { BODY_KEPT = 32 * 1024 };
+
 static coir_once_flag beginning = COIR_ONCE_INIT;
 static CURLcode begun;
 
@@ -61,9 +63,71 @@ static void free_response(struct coir_response *r)
     free(r);
 }
 
+/* What lies idle is what takes long to make: the easy handle, and buffers that are small. */
+static void forget(struct coir_response *r)
+{
+    struct coir_response kept = { .transfer.easy = r->transfer.easy,
+                                  .transfer.lane = r->transfer.lane,
+                                  .based = r->based,
+                                  .head = r->head,
+                                  .head_cap = r->head_cap };
+    if (r->cap <= BODY_KEPT) {
+        kept.body = r->body;
+        kept.cap = r->cap;
+    } else {
+        free(r->body);
+    }
+    if (!r->based)
+        curl_easy_reset(r->transfer.easy); /* before what it may point at goes */
+    else
+        curl_easy_setopt(r->transfer.easy, CURLOPT_RESOLVE, NULL);
+    curl_slist_free_all(r->headers);
+    curl_slist_free_all(r->resolve);
+    free(r->url);
+    free(r->upload);
+    *r = kept;
+}
+
+/* r, which is not attached, has done its duty. A handle whose transfer was broken off may have some
+ * of its data left, which curl then takes for the next one's. So does one that has cookies. */
+static void give_back(struct coir_response *r)
+{
+    struct coir__lane *lane = r->transfer.lane;
+    bool clean = r->transfer.over && r->transfer.result == CURLE_OK &&
+                 !(r->options.flags & COIR_FETCH_COOKIES);
+    forget(r);
+    coir__lane_lock(lane);
+    bool kept = clean && coir__lane_keep(&r->transfer);
+    coir__lane_unlock(lane);
+    if (!kept)
+        free_response(r);
+    coir__lane_leave(lane);
+}
+
+/* An empty one, of the caller's lane. */
+static struct coir_response *get_response(void)
+{
+    struct coir__lane *lane = coir__lane_enter();
+    if (!lane)
+        return NULL;
+    coir__lane_lock(lane);
+    struct coir_response *r = (struct coir_response *)coir__lane_take(lane);
+    coir__lane_unlock(lane);
+    if (r)
+        return r;
+    r = calloc(1, sizeof *r);
+    if (r && (r->transfer.easy = curl_easy_init())) {
+        r->transfer.lane = lane;
+        return r;
+    }
+    free(r);
+    coir__lane_leave(lane);
+    return NULL;
+}
+
 static struct coir_response *new_response(const char *url, const coir_fetch_options *options)
 {
-    struct coir_response *r = calloc(1, sizeof *r);
+    struct coir_response *r = get_response();
     if (!r)
         return NULL;
     if (options)
@@ -72,12 +136,8 @@ static struct coir_response *new_response(const char *url, const coir_fetch_opti
     bool body = r->options.body || r->options.body_read;
     r->method = r->options.method ? r->options.method : body ? "POST" : "GET";
     r->guarded = r->options.flags & COIR_FETCH_PUBLIC_ONLY;
-    r->transfer.easy = curl_easy_init();
-    r->transfer.lane = coir__lane_here();
-    if (r->options.body_read)
-        r->upload = malloc(COIR__UPLOAD_BYTES);
-    if (!r->transfer.easy || !r->transfer.lane || (r->options.body_read && !r->upload)) {
-        free_response(r);
+    if (r->options.body_read && !(r->upload = malloc(COIR__UPLOAD_BYTES))) {
+        give_back(r);
         return NULL;
     }
     return r;
@@ -153,6 +213,7 @@ static int fetch(struct coir_response *r)
         next = NULL;
         if (result < 0 || !r->redirecting)
             break;
+        r->based &= r->transfer.result == CURLE_OK; /* as in give_back() */
         result = coir__follow(r, &next);
         url = next;
     } while (result == 0);
@@ -176,7 +237,7 @@ int coir_fetch(const char *url, const coir_fetch_options *options, coir_response
     if (fetch(r) < 0) {
         coir__fetch_fail(r, url, options, errno, NULL);
         int err = errno;
-        free_response(r);
+        give_back(r);
         errno = err;
         return -1;
     }
@@ -193,5 +254,5 @@ void coir_response_free(coir_response *r)
     coir__lane_lock(r->transfer.lane);
     coir__lane_withdraw(&r->transfer);
     coir__lane_unlock(r->transfer.lane);
-    free_response(r);
+    give_back(r);
 }

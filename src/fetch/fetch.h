@@ -24,6 +24,7 @@ struct coir_response {
     bool dropped_body; /* a redirect has made a GET of it */
     bool other_host;   /* a redirect has led away from the first */
     bool guarded;      /* COIR_FETCH_PUBLIC_ONLY */
+    bool based;        /* easy has what all requests have set, and nothing else */
 
     /* Under the lane's lock while the transfer is attached. */
     int status;

@@ -11,7 +11,9 @@
 
 enum {
     LANES = 16,
-    IDLE_MAX = 256,           /* connections that are kept, per lane */
+    USERS_MAX = 256, /* transfers: curl looks at all of a host's connections for each new one */
+    IDLE_MAX = 256,  /* connections that are kept; */
+    KEPT_MAX = 128,  /* and handles */
     STACK_BYTES = 256 * 1024, /* TLS needs more than a program's fibers may have */
     RETRY_NS = 10 * 1000 * 1000
 };
@@ -34,11 +36,16 @@ struct sock {
 };
 
 struct coir__lane {
+    _Atomic int users;
+    struct coir__lane
+        *_Atomic next; /* of the same threads, for those that this one has no room for */
     coir_mutex lock;
     coir_cond work; /* the driver waits for it */
     bool driven;    /* somebody is the driver */
     struct coir__transfer *wishes, **wishes_end, *attached;
     struct sock *events, **events_end;
+    struct coir__transfer *kept;
+    int kept_n;
     /* The driver's alone. */
     CURLM *multi;
     int64_t timer_ns, retry_ns;
@@ -237,7 +244,6 @@ static void settle(struct coir__lane *lane)
 static bool grant_wish(struct coir__lane *lane)
 {
     struct coir__transfer *t = lane->wishes;
-    CURLMcode err = CURLM_OK;
     if (!t)
         return false;
     lane->wishes = t->next_wish;
@@ -252,20 +258,21 @@ static bool grant_wish(struct coir__lane *lane)
     if (wishes & WISH_START)
         attach(t);
     bool attached = t->attached;
+    CURLcode result = CURLE_OK;
     coir_mutex_unlock(&lane->lock);
-    if (wishes & WISH_START)
-        err = curl_multi_add_handle(lane->multi, t->easy);
-    else if (wishes & WISH_WITHDRAW)
+    if (wishes & WISH_START && curl_multi_add_handle(lane->multi, t->easy))
+        result = CURLE_OUT_OF_MEMORY;
+    else if (wishes & WISH_GO_ON && attached) /* curl does not end it when that fails */
+        result = curl_easy_pause(t->easy, CURLPAUSE_CONT);
+    if (result || wishes & WISH_WITHDRAW)
         curl_multi_remove_handle(lane->multi, t->easy);
-    else if (attached)
-        curl_easy_pause(t->easy, CURLPAUSE_CONT);
     settle(lane);
     coir_mutex_lock(&lane->lock);
-    if (err) {
-        t->result = CURLE_OUT_OF_MEMORY;
+    if (result) {
+        t->result = result;
         t->over = true;
     }
-    if (err || wishes & WISH_WITHDRAW)
+    if (result || wishes & WISH_WITHDRAW)
         detach(t);
     return true;
 }
@@ -346,6 +353,27 @@ static void *drive(void *arg)
     drive_no_more(lane);
     coir_mutex_unlock(&lane->lock);
     return NULL;
+}
+
+struct coir__transfer *coir__lane_take(struct coir__lane *lane)
+{
+    struct coir__transfer *t = lane->kept;
+    if (t) {
+        lane->kept = t->next;
+        lane->kept_n--;
+    }
+    return t;
+}
+
+bool coir__lane_keep(struct coir__transfer *t)
+{
+    struct coir__lane *lane = t->lane;
+    if (lane->kept_n >= KEPT_MAX)
+        return false;
+    t->next = lane->kept;
+    lane->kept = t;
+    lane->kept_n++;
+    return true;
 }
 
 static void wish(struct coir__transfer *t, unsigned what)
@@ -433,10 +461,9 @@ static struct coir__lane *lane_new(void)
     return lane;
 }
 
-struct coir__lane *coir__lane_here(void)
+/* The lane at place; made, if there is none. NULL: no memory. */
+static struct coir__lane *lane_at(struct coir__lane *_Atomic *place)
 {
-    uint64_t thread = (uint64_t)pthread_self() * 0x9e3779b97f4a7c15u;
-    struct coir__lane *_Atomic *place = &lanes[thread >> 60];
     struct coir__lane *lane = atomic_load_explicit(place, memory_order_acquire);
     if (lane)
         return lane;
@@ -446,4 +473,20 @@ struct coir__lane *coir__lane_here(void)
         atomic_store_explicit(place, lane, memory_order_release);
     coir_mutex_unlock(&lanes_lock);
     return lane;
+}
+
+struct coir__lane *coir__lane_enter(void)
+{
+    uint64_t thread = (uint64_t)pthread_self() * 0x9e3779b97f4a7c15u;
+    struct coir__lane *lane = lane_at(&lanes[thread >> 60]);
+    while (lane && atomic_fetch_add(&lane->users, 1) >= USERS_MAX) {
+        atomic_fetch_sub(&lane->users, 1);
+        lane = lane_at(&lane->next);
+    }
+    return lane;
+}
+
+void coir__lane_leave(struct coir__lane *lane)
+{
+    atomic_fetch_sub(&lane->users, 1);
 }

@@ -33,11 +33,18 @@ struct coir__transfer {
     struct coir__transfer *prev, *next; /* attached */
 };
 
-/* The caller's lane: that of its thread. NULL with errno: there is no memory. */
-struct coir__lane *coir__lane_here(void);
+/* A lane for one more transfer: of the caller's thread, and not full. NULL with errno: there is no
+ * memory. And the end of that. */
+struct coir__lane *coir__lane_enter(void);
+void coir__lane_leave(struct coir__lane *lane);
 
 void coir__lane_lock(struct coir__lane *lane);
 void coir__lane_unlock(struct coir__lane *lane);
+
+/* With the lock: one that was kept, to be used again, or NULL; and keep t. False: there are enough.
+ */
+struct coir__transfer *coir__lane_take(struct coir__lane *lane);
+bool coir__lane_keep(struct coir__transfer *t);
 
 /* With the lock: t->easy, not attached, shall be done, once more perhaps. */
 void coir__lane_start(struct coir__transfer *t);

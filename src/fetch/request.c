@@ -152,7 +152,6 @@ static void set_credentials(struct coir_response *r)
 static void set_tls(struct coir_response *r)
 {
     CURL *easy = r->transfer.easy;
-    curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     if (r->options.ca_file)
         curl_easy_setopt(easy, CURLOPT_CAINFO, r->options.ca_file); /* CURLOPT_CAPATH stays */
     if (r->options.cert_file)
@@ -174,10 +173,15 @@ static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_so
     return socket(addr->family, addr->socktype | SOCK_CLOEXEC, addr->protocol);
 }
 
-static void set_connection(struct coir_response *r)
+/* What all requests have: a handle keeps it from one to the next. */
+static void set_base(struct coir_response *r)
 {
     CURL *easy = r->transfer.easy;
-    unsigned flags = r->options.flags;
+    curl_easy_reset(easy);
+    coir__lane_adopt(&r->transfer);
+    coir__receive_from(r);
+    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, r->error);
+    curl_easy_setopt(easy, CURLOPT_USERAGENT, "coir/0.1");
 #if LIBCURL_VERSION_NUM >= 0x075500
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
 #else
@@ -185,18 +189,39 @@ static void set_connection(struct coir_response *r)
 #endif
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
-    curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L);
-    curl_easy_setopt(
-        easy, CURLOPT_HTTP_VERSION,
-        (long)(flags & COIR_FETCH_HTTP1 ? CURL_HTTP_VERSION_1_1 : CURL_HTTP_VERSION_2TLS));
+    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
+    curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "");
     curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
     curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, r);
+    curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    curl_easy_setopt(easy, CURLOPT_SHARE, shared);
+    curl_easy_setopt(easy, CURLOPT_PROXY, "");
+}
+
+static bool is_special(const struct coir_response *r)
+{
+    const coir_fetch_options *o = &r->options;
+    return o->method || o->headers || o->body || o->body_read || o->flags || o->user || o->bearer ||
+           o->ca_file || o->cert_file || o->key_file || o->range || r->redirects;
+}
+
+static void set_flags(struct coir_response *r)
+{
+    CURL *easy = r->transfer.easy;
+    unsigned flags = r->options.flags;
+    if (flags & COIR_FETCH_RAW || r->options.range)
+        curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, NULL);
+    if (r->options.range)
+        curl_easy_setopt(easy, CURLOPT_RANGE, r->options.range);
+    if (flags & COIR_FETCH_HTTP1)
+        curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, (long)r->guarded);
     curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, (long)r->guarded);
-    curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-    curl_easy_setopt(easy, CURLOPT_SHARE, flags & COIR_FETCH_COOKIES ? shared_cookies : shared);
-    if (flags & COIR_FETCH_COOKIES)
+    if (flags & COIR_FETCH_COOKIES) {
+        curl_easy_setopt(easy, CURLOPT_SHARE, shared_cookies);
         curl_easy_setopt(easy, CURLOPT_COOKIEFILE, "");
+    }
 }
 
 /* A part of a URL; NULL: it has none. To be freed by curl_free. */
@@ -266,9 +291,10 @@ static int set_addresses(struct coir_response *r, CURLU *url, const char *scheme
     const char *proxy = proxy_of(r, scheme);
     char *host = part(url, CURLUPART_HOST), *port = part(url, CURLUPART_PORT);
     int result;
-    curl_slist_free_all(r->resolve);
-    r->resolve = NULL;
-    curl_easy_setopt(r->transfer.easy, CURLOPT_PROXY, proxy);
+    if (proxy[0]) {
+        curl_easy_setopt(r->transfer.easy, CURLOPT_PROXY, proxy);
+        r->based = false;
+    }
     if (!host || !port)
         result = refuse(r, EINVAL, "the URL has no host");
     else if (proxy[0])
@@ -277,8 +303,6 @@ static int set_addresses(struct coir_response *r, CURLU *url, const char *scheme
         result = resolve(r, host, port);
     curl_free(host);
     curl_free(port);
-    if (r->resolve)
-        curl_easy_setopt(r->transfer.easy, CURLOPT_RESOLVE, r->resolve);
     return result;
 }
 
@@ -296,22 +320,14 @@ static char *without_secrets(CURLU *url)
     return copy;
 }
 
-static int set_url(struct coir_response *r, const char *given)
+/* Any URL, as curl understands it. */
+static int read_url(struct coir_response *r, const char *given)
 {
     CURLU *url = curl_url();
-    int result = -1;
-    for (const char *p = given; *p; p++)
-        if ((unsigned char)*p <= ' ' || *p == 0x7f)
-            result = refuse(r, EINVAL, "the URL has a blank or a control character in it");
-    if (r->why) {
-        curl_url_cleanup(url);
-        return result;
-    }
+    int result;
     if (url && curl_url_set(url, CURLUPART_URL, given, CURLU_NON_SUPPORT_SCHEME) == CURLUE_OK) {
         char *scheme = part(url, CURLUPART_SCHEME);
-        free(r->url);
         r->url = without_secrets(url);
-        curl_easy_setopt(r->transfer.easy, CURLOPT_URL, given);
         if (!r->url)
             result = refuse(r, ENOMEM, "no memory");
         else if (!scheme || (strcmp(scheme, "http") != 0 && strcmp(scheme, "https") != 0))
@@ -320,33 +336,86 @@ static int set_url(struct coir_response *r, const char *given)
             result = set_addresses(r, url, scheme);
         curl_free(scheme);
     } else {
-        refuse(r, url ? EINVAL : ENOMEM, url ? "not a URL" : "no memory");
+        result = refuse(r, url ? EINVAL : ENOMEM, url ? "not a URL" : "no memory");
     }
     curl_url_cleanup(url);
     return result;
 }
 
+/* The usual one, http(s)://host:port/..., is read here, since curl takes microseconds for it.
+ * False: it is not of that kind. */
+static bool read_plain_url(struct coir_response *r, const char *given, int *result)
+{
+    char host[256], port[6] = "80";
+    const char *scheme = "http", *at = given + 7;
+    if (strncmp(given, "https://", 8) == 0) {
+        scheme = "https";
+        at = given + 8;
+        strcpy(port, "443");
+    } else if (strncmp(given, "http://", 7) != 0) {
+        return false;
+    }
+    size_t len = strspn(at, "abcdefghijklmnopqrstuvwxyz0123456789.-");
+    if (len == 0 || len >= sizeof host || proxy_of(r, scheme)[0])
+        return false;
+    memcpy(host, at, len);
+    host[len] = 0;
+    at += len;
+    if (*at == ':') {
+        len = strspn(++at, "0123456789");
+        if (len == 0 || len >= sizeof port)
+            return false;
+        memcpy(port, at, len);
+        port[len] = 0;
+        at += len;
+    }
+    if (*at && *at != '/')
+        return false;
+    r->url = strdup(given);
+    *result = r->url ? resolve(r, host, port) : refuse(r, ENOMEM, "no memory");
+    return true;
+}
+
+static int set_url(struct coir_response *r, const char *given)
+{
+    int result;
+    for (const char *p = given; *p; p++)
+        if ((unsigned char)*p <= ' ' || *p == 0x7f)
+            return refuse(r, EINVAL, "the URL has a blank or a control character in it");
+    free(r->url);
+    r->url = NULL;
+    curl_slist_free_all(r->resolve);
+    r->resolve = NULL;
+    if (!read_plain_url(r, given, &result))
+        result = read_url(r, given);
+    curl_easy_setopt(r->transfer.easy, CURLOPT_RESOLVE, r->resolve);
+    if (result < 0)
+        return -1;
+    /* Rather than begin a connection, wait for one that may turn out to carry many: TLS tells
+     * early. */
+    curl_easy_setopt(r->transfer.easy, CURLOPT_PIPEWAIT, (long)(strncmp(r->url, "https", 5) == 0));
+    curl_easy_setopt(r->transfer.easy, CURLOPT_URL, given);
+    return 0;
+}
+
 int coir__request_prepare(struct coir_response *r, const char *url)
 {
-    CURL *easy = r->transfer.easy;
     coir_once(&sharing, begin_sharing);
-    curl_easy_reset(easy);
+    r->phase = "request";
     r->why = NULL;
     r->error[0] = 0;
-    coir__lane_adopt(&r->transfer);
-    coir__receive_from(r);
-    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, r->error);
-    curl_easy_setopt(easy, CURLOPT_USERAGENT, "coir/0.1");
-    if (!(r->options.flags & COIR_FETCH_RAW) && !r->options.range)
-        curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "");
-    if (r->options.range)
-        curl_easy_setopt(easy, CURLOPT_RANGE, r->options.range);
-    set_connection(r);
-    set_tls(r);
-    set_body(r);
-    set_credentials(r);
-    r->phase = "request";
-    if (set_headers(r) < 0 || set_url(r, url) < 0)
+    if (!r->based)
+        set_base(r);
+    r->based = !is_special(r);
+    if (!r->based) {
+        set_flags(r);
+        set_tls(r);
+        set_body(r);
+        set_credentials(r);
+        if (set_headers(r) < 0)
+            return -1;
+    }
+    if (set_url(r, url) < 0)
         return -1;
     r->phase = NULL;
     return 0;
