@@ -536,6 +536,12 @@ static uint64_t to_write(const struct coir__op *op)
     return bytes < AT_MOST ? bytes : AT_MOST;
 }
 
+/* Also of no address, which is the kernel's to refuse. */
+static const void *behind(const void *addr, uint64_t bytes)
+{
+    return (const void *)((uintptr_t)addr + bytes);
+}
+
 /* What is left of a write when done bytes of it are gone; of a vector, the rest of one element. */
 static struct coir__op rest_of(const struct coir__op *op, uint64_t done)
 {
@@ -545,7 +551,7 @@ static struct coir__op rest_of(const struct coir__op *op, uint64_t done)
                              .counted = true,
                              .async = op->async,
                              .flags = op->flags,
-                             .addr = (const char *)op->addr + done,
+                             .addr = behind(op->addr, done),
                              .len = op->len - done,
                              .offset = op->offset < 0 ? op->offset : op->offset + (int64_t)done };
     if (op->code == COIR__OP_WRITEV || op->code == COIR__OP_SENDMSG) {
@@ -555,7 +561,7 @@ static struct coir__op rest_of(const struct coir__op *op, uint64_t done)
         for (; done >= iov->iov_len; iov++)
             done -= iov->iov_len;
         rest.code = op->code == COIR__OP_WRITEV ? COIR__OP_WRITE : COIR__OP_SEND;
-        rest.addr = (const char *)iov->iov_base + done;
+        rest.addr = behind(iov->iov_base, done);
         rest.len = iov->iov_len - done;
     }
     return rest;

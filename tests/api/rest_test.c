@@ -328,7 +328,7 @@ static void *fork_and_join(void *arg)
     enum { FANOUT = 10 };
     coir_fiber *f[FANOUT];
     for (int i = 0; i < FANOUT && arg; i++)
-        f[i] = coir_spawn(fork_and_join, (char *)arg - 1);
+        f[i] = coir_spawn(fork_and_join, (void *)((intptr_t)arg - 1));
     for (int i = 0; i < FANOUT && arg; i++)
         coir_join(f[i], NULL);
     return NULL;

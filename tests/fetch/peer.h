@@ -167,7 +167,7 @@ static bool starts(const struct peer_request *r, const char *with, const char **
 static bool peer_hostile(const struct peer_request *r)
 {
     const char *rest;
-    static char line[20001];
+    char line[20001];
     memset(line, 'x', sizeof line - 1);
     if (starts(r, "/endless-head", &rest))
         return peer_endless(r->fd, "HTTP/1.1 200 OK\r\n", "X-More: and more and more\r\n");
