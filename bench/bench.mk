@@ -3,7 +3,7 @@
 
 bench_dir   := $(BUILD)/bench
 bench_progs := $(addprefix $(bench_dir)/,coir_bench load raw switch pthread pread fio fio_batch \
-                                          boost_fiber asio uv go tokio)
+                                          boost_fiber asio uv go tokio curl)
 bench_go    := $(wildcard bench/peers/go/*)
 bench_tokio := $(wildcard bench/peers/tokio/Cargo.toml bench/peers/tokio/src/* \
                           bench/peers/tokio/.cargo/*)
@@ -25,10 +25,15 @@ bench-programs: $(bench_progs) ## build what make bench runs
 
 bench_obj := $(patsubst %,$(BUILD)/obj/%.o,$(wildcard bench/coir_*.c))
 
-$(bench_dir)/coir_bench: $(bench_obj) $(BUILD)/libcoir.a
+$(bench_dir)/coir_bench: $(bench_obj) $(BUILD)/libcoir-fetch.a $(BUILD)/libcoir.a
 	@mkdir -p $(@D)
 	$(say) link $@
-	$(q)$(CC) $(ldflags) -o $@ $(bench_obj) $(BUILD)/libcoir.a $(lib_libs)
+	$(q)$(CC) $(ldflags) -o $@ $^ $(lib_libs) $(fetch_libs)
+
+$(bench_dir)/curl: bench/peers/curl.c
+	@mkdir -p $(@D)
+	$(say) link $@
+	$(q)$(CC) $(cflags) $(ldflags) -o $@ $< $(fetch_libs)
 
 $(bench_dir)/switch: bench/switch.c $(BUILD)/libcoir.a
 	@mkdir -p $(@D)

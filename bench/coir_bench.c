@@ -254,7 +254,10 @@ static const struct row {
              { "echo", echo_row, 1 },
              { "echo_epoll", echo_epoll_row, 1 },
              { "file_cached", file_cached_row, 1 },
-             { "file_direct", file_direct_row, 1 } };
+             { "file_direct", file_direct_row, 1 },
+             { "fetch", fetch_row, 1 },
+             { "fetch_delay", fetch_delay_row, 1 },
+             { "fetch_stream", fetch_stream_row, 1 } };
 
 int main(int argc, char **argv)
 {

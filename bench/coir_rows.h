@@ -23,7 +23,8 @@ extern struct run {
 /* Start the runtime with run.workers and run.n to do; each row's function below is its main. */
 void runtime(void (*fn)(void *));
 
-/* coir_coord.c, coir_accept.c, coir_echo.c, coir_file.c: each starts the runtime by itself. */
+/* coir_coord.c, coir_accept.c, coir_echo.c, coir_file.c, coir_fetch.c: each starts the runtime by
+ * itself. */
 void chan_pingpong_row(void);
 void chan_unbuf_row(void);
 void chan_buf128_row(void);
@@ -33,6 +34,9 @@ void forkjoin_row(void);
 void forkjoin_flat_row(void);
 void accept_row(void);
 void echo_row(void);
+void fetch_row(void);
+void fetch_delay_row(void);
+void fetch_stream_row(void);
 void echo_epoll_row(void);
 void file_cached_row(void);
 void file_direct_row(void);

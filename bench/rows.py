@@ -128,7 +128,21 @@ def make_cells():
         cells.extend(Cell(row, f"{row} {n}", f"{n} connections on {engine}, ns per request", row,
                           dict.fromkeys(("coir", "raw", *more), n), beside=("raw", "go"),
                           beside_key="cpu_ns") for n in (1, 50, 1000, 10000))
-    return cells + file_cells()
+    return cells + file_cells() + fetch_cells()
+
+
+STREAM_MIB = 4096
+
+
+def fetch_cells():
+    return [
+        Cell("fetch", "fetch 100", "100 at a time from nginx, ns per fetch", "fetch",
+             {"coir": 100, "curl": 100, "go": 100}, beside=("curl", "go"), beside_key="cpu_ns"),
+        Cell("fetch", "fetch_delay", "10 000 at once, each held back for 2 s, ns per fetch",
+             "fetch_delay", {"coir": 10000}),
+        Cell("fetch", "fetch_stream", "one body of 4 GiB, ns per MiB", "fetch_stream",
+             {"coir": STREAM_MIB}),
+    ]
 
 
 class Target:
@@ -220,6 +234,17 @@ def file_targets():
     ]
 
 
+def fetch_targets():
+    return [
+        Target("fetch 100", "fetch, 100 at a time, CPU, coir / curl by hand",
+               lambda c: ratio(c, "coir", c, "curl", "cpu_ns"), 1.1),
+        worst("fetch_delay", "10 000 fetches of 2 s, seconds in all",
+              lambda r: r["ns"] * r["ops"] / 1e9, 4),
+        worst("fetch_delay", "10 000 fetches of 2 s, KiB each", lambda r: r["kb_each"], 100),
+        worst("fetch_stream", "a body of 4 GiB, MiB in all", lambda r: r["peak_kb"] / 1024, 16),
+    ]
+
+
 def make_targets():
     def faster_threads(c):
         return ratio(c, "pthread", c, "coir")
@@ -245,4 +270,5 @@ def make_targets():
         worst("accept w2", "accept, the busiest worker's connections", lambda r: r["share"], 0.6),
         *echo_targets(),
         *file_targets(),
+        *fetch_targets(),
     ]

@@ -21,12 +21,16 @@ import sys
 import time
 
 import datafile
-from rows import make_cells, make_targets, ratio
+import webserver
+from rows import STREAM_MIB, make_cells, make_targets, ratio
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TIMEOUT_S = 180
 # What must stay free beside a run, in MB.
 MEMORY_MARGIN_MB = 1024
+
+# Of the servers that rows fetch from.
+URLS = {}
 
 PROGRAMS = {
     "coir": "coir_bench",
@@ -41,6 +45,7 @@ PROGRAMS = {
     "fio_batch": "fio_batch",
     "asio": "asio",
     "uv": "uv",
+    "curl": "curl",
 }
 
 
@@ -138,6 +143,7 @@ def run_once(path, row, n, cpus=None, workers=1):
 
 
 def measure(cell, who, path, cpus):
+    os.environ["BENCH_URL"] = URLS.get(cell.row, "")
     if cell.group == "file":
         datafile.prepare(os.path.join(os.path.dirname(path), "data"), cell.row == "file_cached")
     need_mb = cell.bytes_each.get(who, 0) * cell.counts[who] // 1000000
@@ -217,6 +223,8 @@ def more_columns(cell):
         columns += [("busiest", median("share")), ("client", median("client_share"))]
     elif cell.group == "file":
         columns = [("CPU ns", median("cpu_ns"))]
+    elif cell.group == "fetch":
+        columns += [("CPU ns", median("cpu_ns")), ("KiB each", median("kb_each"))]
     elif cell.group in ("echo", "echo_epoll"):
         columns = [("CPU ns", median("cpu_ns")), ("p50 us", micro("p50_ns")),
                    ("p99 us", micro("p99_ns"))]
@@ -308,6 +316,15 @@ def prepare_files(cells, build):
             cells.remove(cell)
 
 
+def prepare_servers(cells, build, cpus):
+    """The same for what is fetched. Servers run beside the one CPU that is measured."""
+    if any(c.group == "fetch" for c in cells):
+        URLS.update(webserver.serve(build, cpus[1:] or cpus, STREAM_MIB))
+        for cell in [c for c in cells if c.group == "fetch" and c.row not in URLS]:
+            print(f"left out: {cell.name}: no server to ask")
+            cells.remove(cell)
+
+
 def list_rows(cells, programs):
     for cell in cells:
         who = ", ".join(f"{w} {n}" + ("" if w in programs else " (missing)")
@@ -336,6 +353,7 @@ def main():
         print(f"left out: {cell.name} needs {cell.workers} CPUs")
         cells.remove(cell)
     prepare_files(cells, args.build)
+    prepare_servers(cells, args.build, cpus)
     report = {"machine": machine(), "versions": versions(programs), "rounds": args.rounds,
               "quick": args.quick, "cpus": cpus[:2], "missing": missing}
     started = time.monotonic()

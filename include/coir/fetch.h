@@ -103,13 +103,14 @@ COIR_API const char *coir_response_url(const coir_response *response);
 COIR_API const char *coir_response_http(const coir_response *response);
 
 /* When things had happened, in ns since the (last) request began; 0: not, or not yet, or the
- * connection was there already. */
+ * connection was there already. Parks for a moment while the body is still on its way; neither
+ * cancel nor deadline end that. */
 typedef struct coir_fetch_times {
     int64_t connected_ns, secured_ns, sent_ns, first_byte_ns, all_ns;
     uint64_t body_bytes; /* that came, as they were sent */
     uint64_t reserved[4];
 } coir_fetch_times;
-COIR_API void coir_response_times(const coir_response *response, coir_fetch_times *times);
+COIR_API void coir_response_times(coir_response *response, coir_fetch_times *times);
 
 /* The next bytes of the body, decompressed.
  * Returns  bytes; 0 at its end; -1 as coir_fetch, or with EFBIG (body_bytes_max, growth_max). A

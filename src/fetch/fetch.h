@@ -35,9 +35,8 @@ struct coir_response {
     char *body;       /* [start, end) of cap bytes */
     size_t start, end, cap;
     uint64_t body_sum;
-    coir_fetch_times times; /* of its head */
-    long http;              /* as curl says it */
-    bool paused;            /* there was no room for more */
+    int http;    /* 0, 1: of HTTP/1; 2 */
+    bool paused; /* there was no room for more */
     char *upload;
     size_t upload_start, upload_end;
     bool upload_wanted, upload_over;
@@ -51,8 +50,6 @@ int coir__request_prepare(struct coir_response *r, const char *url);
 
 /* receive.c: the calls that curl makes. */
 void coir__receive_from(struct coir_response *r);
-/* What curl says now; by who has its calls. */
-void coir__receive_times(CURL *easy, coir_fetch_times *times);
 
 /* follow.c: r has been redirected: *url is to be fetched now, and to be freed. 0; -1 as above. */
 int coir__follow(struct coir_response *r, char **url);

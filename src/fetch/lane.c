@@ -17,7 +17,7 @@ enum {
     STACK_BYTES = 256 * 1024, /* TLS needs more than a program's fibers may have */
     RETRY_NS = 10 * 1000 * 1000
 };
-enum { WISH_START = 1, WISH_GO_ON = 2, WISH_WITHDRAW = 4 };
+enum { WISH_START = 1, WISH_GO_ON = 2, WISH_WITHDRAW = 4, WISH_LOOK = 8 };
 enum { DIRECTIONS = 2 }; /* in, out: bits 1 and 2 as curl has them */
 
 /* A socket of curl's. In the lane's table until it is closed; freed when nothing else has it. */
@@ -259,6 +259,11 @@ static bool grant_wish(struct coir__lane *lane)
         attach(t);
     bool attached = t->attached;
     CURLcode result = CURLE_OK;
+    if (wishes & WISH_LOOK) {
+        t->look(t, t->look_arg);
+        t->look = NULL;
+        coir_cond_broadcast(&t->changed);
+    }
     coir_mutex_unlock(&lane->lock);
     if (wishes & WISH_START && curl_multi_add_handle(lane->multi, t->easy))
         result = CURLE_OUT_OF_MEMORY;
@@ -413,22 +418,38 @@ int coir__lane_wait(struct coir__transfer *t)
     return coir_cond_wait(&t->changed, &lane->lock);
 }
 
-/* Who finds nobody else to do it is the driver for a moment. */
-void coir__lane_withdraw(struct coir__transfer *t)
+/* Until the driver has seen to it. Who finds no driver is one for a moment. */
+static void insist(struct coir__transfer *t, unsigned what)
 {
     struct coir__lane *lane = t->lane;
-    while (t->attached || t->wishes) {
-        wish(t, WISH_WITHDRAW);
-        if (lane->driven) {
-            COIR_SHIELD(COIR_NEVER)
-                (void)!coir_cond_wait(&t->changed, &lane->lock);
-            continue;
-        }
-        lane->driven = true;
-        while (t->attached || t->wishes)
-            grant_wish(lane);
-        drive_no_more(lane);
+    wish(t, what);
+    if (lane->driven) {
+        COIR_SHIELD(COIR_NEVER)
+            (void)!coir_cond_wait(&t->changed, &lane->lock);
+        return;
     }
+    lane->driven = true;
+    while (t->wishes)
+        grant_wish(lane);
+    drive_no_more(lane);
+}
+
+void coir__lane_withdraw(struct coir__transfer *t)
+{
+    while (t->attached || t->wishes)
+        insist(t, WISH_WITHDRAW);
+}
+
+void coir__lane_look(struct coir__transfer *t, void (*fn)(struct coir__transfer *t, void *arg),
+                     void *arg)
+{
+    t->look = fn;
+    t->look_arg = arg;
+    while (t->look && t->attached)
+        insist(t, WISH_LOOK);
+    if (t->look)
+        fn(t, arg);
+    t->look = NULL;
 }
 
 void coir__lane_adopt(struct coir__transfer *t)

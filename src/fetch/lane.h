@@ -28,6 +28,8 @@ struct coir__transfer {
     bool attached; /* the driver may be using easy at any moment */
     bool over;     /* with result */
     CURLcode result;
+    void (*look)(struct coir__transfer *t, void *arg); /* WISH_LOOK */
+    void *look_arg;
     coir_cond changed;                  /* something of it has, or of the driver */
     struct coir__transfer *next_wish;   /* wishes != 0 */
     struct coir__transfer *prev, *next; /* attached */
@@ -41,8 +43,7 @@ void coir__lane_leave(struct coir__lane *lane);
 void coir__lane_lock(struct coir__lane *lane);
 void coir__lane_unlock(struct coir__lane *lane);
 
-/* With the lock: one that was kept, to be used again, or NULL; and keep t. False: there are enough.
- */
+/* With the lock: one that was kept, or NULL; and keep t, unless (false) there are enough. */
 struct coir__transfer *coir__lane_take(struct coir__lane *lane);
 bool coir__lane_keep(struct coir__transfer *t);
 
@@ -53,6 +54,10 @@ void coir__lane_go_on(struct coir__transfer *t);
 /* With the lock: wait until something of t changes. 0; -1 with errno ETIMEDOUT, ECANCELED; or there
  * is no driver for it, and why. Parks. */
 int coir__lane_wait(struct coir__transfer *t);
+/* With the lock: have fn(t, arg) called by who has curl's calls: the driver, or, when t is not
+ * attached, the caller. Parks; neither cancel nor deadline end that. */
+void coir__lane_look(struct coir__transfer *t, void (*fn)(struct coir__transfer *t, void *arg),
+                     void *arg);
 /* With the lock: t is not, or no longer, attached when this returns. Parks; neither cancel nor
  * deadline end that. */
 void coir__lane_withdraw(struct coir__transfer *t);

@@ -63,34 +63,16 @@ static void begin_head(struct coir_response *r, const char *line, size_t len)
     const char *space = memchr(line, ' ', len);
     r->head_bytes = 0;
     r->status = 0;
+    r->http = len > 5 && line[5] != '1' ? 2 : len > 7 && line[7] == '0' ? 0 : 1;
     for (const char *p = space ? space + 1 : line + len;
          p < line + len && isdigit((unsigned char)*p) && r->status < 1000; p++)
         r->status = r->status * 10 + (*p - '0');
 }
 
-void coir__receive_times(CURL *easy, coir_fetch_times *t)
-{
-    curl_off_t connected = 0, secured = 0, sent = 0, first = 0, all = 0, bytes = 0;
-    curl_easy_getinfo(easy, CURLINFO_CONNECT_TIME_T, &connected);
-    curl_easy_getinfo(easy, CURLINFO_APPCONNECT_TIME_T, &secured);
-    curl_easy_getinfo(easy, CURLINFO_PRETRANSFER_TIME_T, &sent);
-    curl_easy_getinfo(easy, CURLINFO_STARTTRANSFER_TIME_T, &first);
-    curl_easy_getinfo(easy, CURLINFO_TOTAL_TIME_T, &all);
-    curl_easy_getinfo(easy, CURLINFO_SIZE_DOWNLOAD_T, &bytes);
-    *t = (coir_fetch_times){ .connected_ns = connected * 1000,
-                             .secured_ns = secured * 1000,
-                             .sent_ns = sent * 1000,
-                             .first_byte_ns = first * 1000,
-                             .all_ns = all * 1000,
-                             .body_bytes = (uint64_t)bytes };
-}
-
-/* The answer is here. curl may be asked about it by who has its calls only. */
+/* The answer is here. */
 static void begin_answer(struct coir_response *r)
 {
     r->head_over = true;
-    curl_easy_getinfo(r->transfer.easy, CURLINFO_HTTP_VERSION, &r->http);
-    coir__receive_times(r->transfer.easy, &r->times);
     changed(r);
 }
 

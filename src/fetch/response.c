@@ -48,23 +48,32 @@ const char *coir_response_url(const coir_response *r)
 
 const char *coir_response_http(const coir_response *r)
 {
-    switch (r->http) {
-    case CURL_HTTP_VERSION_1_0:
-        return "1.0";
-    case CURL_HTTP_VERSION_2_0:
-        return "2";
-    default:
-        return "1.1";
-    }
+    static const char *const versions[] = { "1.0", "1.1", "2" };
+    return versions[r->http];
 }
 
-void coir_response_times(const coir_response *r, coir_fetch_times *times)
+/* By who has curl's calls. */
+static void look_at_times(struct coir__transfer *t, void *times)
+{
+    curl_off_t connected = 0, secured = 0, sent = 0, first = 0, all = 0, bytes = 0;
+    curl_easy_getinfo(t->easy, CURLINFO_CONNECT_TIME_T, &connected);
+    curl_easy_getinfo(t->easy, CURLINFO_APPCONNECT_TIME_T, &secured);
+    curl_easy_getinfo(t->easy, CURLINFO_PRETRANSFER_TIME_T, &sent);
+    curl_easy_getinfo(t->easy, CURLINFO_STARTTRANSFER_TIME_T, &first);
+    curl_easy_getinfo(t->easy, CURLINFO_TOTAL_TIME_T, &all);
+    curl_easy_getinfo(t->easy, CURLINFO_SIZE_DOWNLOAD_T, &bytes);
+    *(coir_fetch_times *)times = (coir_fetch_times){ .connected_ns = connected * 1000,
+                                                     .secured_ns = secured * 1000,
+                                                     .sent_ns = sent * 1000,
+                                                     .first_byte_ns = first * 1000,
+                                                     .all_ns = all * 1000,
+                                                     .body_bytes = (uint64_t)bytes };
+}
+
+void coir_response_times(coir_response *r, coir_fetch_times *times)
 {
     coir__lane_lock(r->transfer.lane);
-    if (r->transfer.attached)
-        *times = r->times;
-    else
-        coir__receive_times(r->transfer.easy, times);
+    coir__lane_look(&r->transfer, look_at_times, times);
     coir__lane_unlock(r->transfer.lane);
 }
 

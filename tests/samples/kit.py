@@ -21,7 +21,7 @@ REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 BUILD = os.path.join(REPO, os.environ.get("BUILD", "build"))
 LIMIT_S = 30
 # For another CPU or libc there is no libcurl.
-NEED_FETCH = ["05_title", "06_race"]
+NEED_FETCH = ["05_title", "06_race", "22_post", "23_lines"]
 HAS_FETCH = os.path.exists(os.path.join(BUILD, "libcoir-fetch.a"))
 PROGRAMS = [name[:-2] for name in sorted(os.listdir(os.path.join(REPO, "samples")))
             if name.endswith(".c") and (HAS_FETCH or name[:-2] not in NEED_FETCH)]

@@ -29,6 +29,7 @@ import test_server
 import test_small
 import test_super
 import test_tools
+import test_web
 
 
 def run_one(test):
@@ -59,7 +60,7 @@ def main(words):
         return 1
     passed = failed = 0
     for module in (test_small, test_scenes, test_server, test_fetch, test_answers, test_chat,
-                   test_proxy, test_tools, test_super, test_demo):
+                   test_proxy, test_web, test_tools, test_super, test_demo):
         for key, test in list(vars(module).items()):
             name = f"{module.__name__[5:]}.{key[5:]}"
             if not key.startswith("test_") or (words and not any(word in name for word in words)):

@@ -153,6 +153,8 @@ func main() {
 		echoRow(n)
 	case "file_cached", "file_direct":
 		fileRow(row, n)
+	case "fetch":
+		fetchRow(n)
 	case "version":
 		fmt.Printf("{\"row\": \"version\", \"version\": %q}\n", runtime.Version())
 	default:
