@@ -258,6 +258,7 @@ static bool grant_wish(struct coir__lane *lane)
     if (wishes & WISH_START)
         attach(t);
     bool attached = t->attached;
+    t->withdrawn = wishes & WISH_WITHDRAW;
     CURLcode result = CURLE_OK;
     if (wishes & WISH_LOOK) {
         t->look(t, t->look_arg);
@@ -269,6 +270,8 @@ static bool grant_wish(struct coir__lane *lane)
         result = CURLE_OUT_OF_MEMORY;
     else if (wishes & WISH_GO_ON && attached) /* curl does not end it when that fails */
         result = curl_easy_pause(t->easy, CURLPAUSE_CONT);
+    if (wishes & WISH_WITHDRAW) /* what a paused one still has curl would never free */
+        curl_easy_pause(t->easy, CURLPAUSE_CONT);
     if (result || wishes & WISH_WITHDRAW)
         curl_multi_remove_handle(lane->multi, t->easy);
     settle(lane);

@@ -25,8 +25,9 @@ struct coir__transfer {
     struct coir__lane *lane;
     /* The rest is the lane's, under its lock. */
     unsigned wishes;
-    bool attached; /* the driver may be using easy at any moment */
-    bool over;     /* with result */
+    bool attached;  /* the driver may be using easy at any moment */
+    bool over;      /* with result */
+    bool withdrawn; /* what still comes is to be thrown away */
     CURLcode result;
     void (*look)(struct coir__transfer *t, void *arg); /* WISH_LOOK */
     void *look_arg;

@@ -155,6 +155,8 @@ static bool has_exploded(const struct coir_response *r)
 static size_t take_body(struct coir_response *r, const char *bytes, size_t len)
 {
     size_t held = r->end - r->start;
+    if (r->transfer.withdrawn)
+        return len;
     if (r->redirecting) {
         r->body_sum += len;
         return r->body_sum > THROWN_AWAY ? 0 : len;

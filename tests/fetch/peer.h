@@ -169,6 +169,7 @@ static bool peer_hostile(const struct peer_request *r)
     const char *rest;
     char line[20001];
     memset(line, 'x', sizeof line - 1);
+    line[sizeof line - 1] = 0;
     if (starts(r, "/endless-head", &rest))
         return peer_endless(r->fd, "HTTP/1.1 200 OK\r\n", "X-More: and more and more\r\n");
     if (starts(r, "/endless-body", &rest))
