@@ -26,16 +26,18 @@ struct coir_response {
     bool guarded;      /* COIR_FETCH_PUBLIC_ONLY */
     bool based;        /* easy has what all requests have set, and nothing else */
 
-    /* Under the lane's lock while the transfer is attached. */
+    /* The driver's, until head_over, or the end of the transfer. */
     int status;
+    int http;   /* 0, 1: of HTTP/1; 2 */
     char *head; /* name, 0, value, 0, ... */
     size_t head_bytes, head_cap, head_sum;
-    bool head_over;   /* these are the answer's */
     bool redirecting; /* they lead elsewhere, and the body is nobody's */
-    char *body;       /* [start, end) of cap bytes */
+
+    /* Under the lane's lock while the transfer is attached. */
+    bool head_over; /* the headers are the answer's */
+    char *body;     /* [start, end) of cap bytes */
     size_t start, end, cap;
     uint64_t body_sum;
-    int http;    /* 0, 1: of HTTP/1; 2 */
     bool paused; /* there was no room for more */
     char *upload;
     size_t upload_start, upload_end;

@@ -69,7 +69,7 @@ static void begin_head(struct coir_response *r, const char *line, size_t len)
         r->status = r->status * 10 + (*p - '0');
 }
 
-/* The answer is here. */
+/* The answer is here. With the lock. */
 static void begin_answer(struct coir_response *r)
 {
     r->head_over = true;
@@ -83,7 +83,9 @@ static void end_head(struct coir_response *r)
     if (is_redirect(r)) {
         r->redirecting = true;
     } else if (!may_ask_back(r)) {
+        coir__lane_lock(r->transfer.lane);
         begin_answer(r);
+        coir__lane_unlock(r->transfer.lane);
     }
 }
 
@@ -109,36 +111,33 @@ static bool add_header(struct coir_response *r, const char *line, size_t len)
     return true;
 }
 
-/* What comes after the body, trailers, is left out. */
-static size_t take_header(struct coir_response *r, const char *line, size_t len)
+static size_t refuse_head(struct coir_response *r, int err, const char *why)
 {
-    size_t most = r->options.header_bytes_max ? r->options.header_bytes_max : HEADER_BYTES;
-    r->head_sum += len;
-    if (r->head_sum > most) {
-        fail(r, EFBIG, "the headers are longer than is allowed");
-        return 0;
-    }
-    if (r->head_over)
-        return len;
-    if (len >= 5 && memcmp(line, "HTTP/", 5) == 0) {
-        begin_head(r, line, len);
-    } else if (len <= 2 && (line[0] == '\r' || line[0] == '\n')) {
-        end_head(r);
-    } else if (!add_header(r, line, len)) {
-        fail(r, ENOMEM, "no memory for the headers");
-        return 0;
-    }
-    return len;
+    coir__lane_lock(r->transfer.lane);
+    fail(r, err, why);
+    coir__lane_unlock(r->transfer.lane);
+    return 0;
 }
 
+/* Until they are complete nobody else looks at them, so this takes no lock for each line. What
+ * comes after the body, trailers, is left out. */
 static size_t on_header(char *line, size_t one, size_t len, void *arg)
 {
     struct coir_response *r = arg;
     (void)one;
-    coir__lane_lock(r->transfer.lane);
-    size_t taken = take_header(r, line, len);
-    coir__lane_unlock(r->transfer.lane);
-    return taken;
+    size_t most = r->options.header_bytes_max ? r->options.header_bytes_max : HEADER_BYTES;
+    r->head_sum += len;
+    if (r->head_sum > most)
+        return refuse_head(r, EFBIG, "the headers are longer than is allowed");
+    if (r->head_over)
+        return len;
+    if (len >= 5 && memcmp(line, "HTTP/", 5) == 0)
+        begin_head(r, line, len);
+    else if (len <= 2 && (line[0] == '\r' || line[0] == '\n'))
+        end_head(r);
+    else if (!add_header(r, line, len))
+        return refuse_head(r, ENOMEM, "no memory for the headers");
+    return len;
 }
 
 /* Has it grown more by decompression than an honest body does? */

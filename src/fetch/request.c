@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 /* What fetches share, whatever their lane: TLS sessions, and cookies if they ask for them. */
 static CURLSH *shared, *shared_cookies;
@@ -249,11 +250,22 @@ static int resolve(struct coir_response *r, const char *host, const char *port)
     return 0;
 }
 
+/* Is there anything of the kind in the environment? Seldom, and that costs one look at it. */
+static bool has_proxies(void)
+{
+    for (char **e = environ; e && *e; e++) {
+        const char *equals = strchr(*e, '=');
+        if (equals && equals - *e >= 6 && strncasecmp(equals - 6, "_proxy", 6) == 0)
+            return true;
+    }
+    return false;
+}
+
 /* What the environment says about scheme's proxy, as curl understands it. */
 static const char *proxy_of(const struct coir_response *r, const char *scheme)
 {
     const char *proxy = r->options.proxy;
-    if (r->guarded)
+    if (r->guarded || (!proxy && !has_proxies()))
         return "";
     if (!proxy && strcmp(scheme, "http") == 0)
         proxy = getenv("http_proxy"); /* not in capitals: those are set by who asks a CGI program */
