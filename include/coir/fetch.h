@@ -26,7 +26,7 @@ typedef struct coir_response coir_response;
 enum {
     COIR_FETCH_NO_REDIRECT = 1, /* an answer of 3xx is the answer */
     COIR_FETCH_COOKIES = 2,     /* send and keep cookies, in a jar that is the process's */
-    COIR_FETCH_PUBLIC_ONLY = 4, /* refuse addresses that are private, of this machine, or of this
+    COIR_FETCH_PUBLIC_ONLY = 4, /* refuse addresses that are private, loopback, or of this
                                   * link, whatever name they go by: for URLs that others chose */
     COIR_FETCH_RAW = 8,         /* the body as it is sent: no compression is asked for or undone */
     COIR_FETCH_HTTP1 = 16,      /* not HTTP/2 */
@@ -48,7 +48,8 @@ typedef struct coir_fetch_options {
     size_t error_bytes;
     /* The request's body, instead of body, as it is wanted: called by the fiber that fetches or
      * reads the response, so it may park. Returns bytes put into buf, 0 at the end, -1 with errno.
-     * It cannot be sent twice: a redirect that asks for it again is an error. */
+     * It cannot be sent twice: a redirect, or a question about `user`, that comes after its
+     * beginning is an error, EPIPE. */
     ssize_t (*body_read)(void *arg, void *buf, size_t len);
     void *body_arg;
     unsigned flags;          /* COIR_FETCH_... */

@@ -113,7 +113,7 @@ int coir__fetch_errno(const struct coir_response *r)
     case CURLE_COULDNT_RESOLVE_PROXY:
         return EHOSTUNREACH;
     case CURLE_COULDNT_CONNECT:
-        return connect_errno(r);
+        return r->not_public ? EACCES : connect_errno(r);
     case CURLE_OPERATION_TIMEDOUT:
         return ETIMEDOUT;
     case CURLE_OUT_OF_MEMORY: /* also a header that is longer than curl takes */
@@ -134,9 +134,10 @@ int coir__fetch_errno(const struct coir_response *r)
     case CURLE_BAD_CONTENT_ENCODING:
     case CURLE_HTTP2:
     case CURLE_HTTP2_STREAM:
-    case CURLE_SEND_FAIL_REWIND:
     case CURLE_PROXY:
         return EPROTO;
+    case CURLE_SEND_FAIL_REWIND: /* the server wants to know who asks, and the body again */
+        return EPIPE;
     default:
         return EIO;
     }
@@ -144,6 +145,10 @@ int coir__fetch_errno(const struct coir_response *r)
 
 static const char *cause(const struct coir_response *r, int err)
 {
+    if (r->phase && r->why)
+        return r->why;
+    if (err == EACCES && r->not_public)
+        return "its address is not public";
     if (err == ETIMEDOUT && !r->transfer.over)
         return "the deadline has passed";
     if (err == ECANCELED)
@@ -153,12 +158,26 @@ static const char *cause(const struct coir_response *r, int err)
     return r->error[0] ? r->error : curl_easy_strerror(r->transfer.result);
 }
 
+/* What is before an @ is left out, also of a URL that is none. */
+static const char *without_secrets(const char *url, char bare[512])
+{
+    const char *slashes = strstr(url, "//"), *host = slashes ? slashes + 2 : url, *at = NULL;
+    for (const char *p = host; *p && *p != '/' && *p != '?' && *p != '#'; p++)
+        if (*p == '@')
+            at = p;
+    if (!at)
+        return url;
+    snprintf(bare, 512, "%.*s%.400s", (int)(host - url < 100 ? host - url : 100), url, at + 1);
+    return bare;
+}
+
 int coir__fetch_fail(struct coir_response *r, const char *url, const coir_fetch_options *options,
                      int err, const char *why)
 {
     char text[SENTENCE_BYTES];
     char *kept = sentence();
-    const char *at = r && r->url ? r->url : url ? url : "(null)";
+    char bare[512];
+    const char *at = r && r->url ? r->url : without_secrets(url ? url : "(null)", bare);
     snprintf(text, sizeof text, "%.500s: %s: %s", at, r ? phase(r) : "request",
              why ? why : cause(r, err));
     for (char *p = text; *p; p++)

@@ -3,26 +3,33 @@
 #include "fetch.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { BODY_KEPT = 32 * 1024 };
 
-static coir_once_flag beginning = COIR_ONCE_INIT;
-static CURLcode begun;
+static coir_mutex beginning = COIR_MUTEX_INIT;
+static _Atomic bool begun;
 
 /* It makes OpenSSL read its files, and needs a thread's stack. */
 static void *begin(void *arg)
 {
-    begun = curl_global_init(CURL_GLOBAL_DEFAULT);
-    return arg;
+    return curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK ? arg : coir_fail(ENOMEM);
 }
 
-static void begin_once(void)
+/* Who comes after a failure tries again. */
+static bool begin_once(void)
 {
-    begun = CURLE_FAILED_INIT;
-    COIR_SHIELD(COIR_NEVER)
-        coir_blocking(begin, NULL, NULL);
+    if (begun)
+        return true;
+    coir_mutex_lock(&beginning);
+    if (!begun) {
+        COIR_SHIELD(COIR_NEVER)
+            begun = coir_blocking(begin, NULL, NULL) == 0;
+    }
+    coir_mutex_unlock(&beginning);
+    return begun;
 }
 
 static const char *wrong_option(const coir_fetch_options *o)
@@ -40,6 +47,8 @@ static const char *wrong_option(const coir_fetch_options *o)
         return "bytes without a body";
     if (o->flags & COIR_FETCH_PUBLIC_ONLY && o->proxy && *o->proxy)
         return "a proxy may lead anywhere, so not with COIR_FETCH_PUBLIC_ONLY";
+    if (o->method && strcmp(o->method, "HEAD") == 0 && (o->body || o->body_read))
+        return "HEAD has no body";
     if (o->method &&
         (!*o->method || strspn(o->method, "ABCDEFGHIJKLMNOPQRSTUVWXYZ-_") != strlen(o->method)))
         return "the method is no word in capitals";
@@ -68,9 +77,13 @@ static void forget(struct coir_response *r)
 {
     struct coir_response kept = { .transfer.easy = r->transfer.easy,
                                   .transfer.lane = r->transfer.lane,
-                                  .based = r->based,
-                                  .head = r->head,
-                                  .head_cap = r->head_cap };
+                                  .based = r->based };
+    if (r->head_cap <= BODY_KEPT) {
+        kept.head = r->head;
+        kept.head_cap = r->head_cap;
+    } else {
+        free(r->head);
+    }
     if (r->cap <= BODY_KEPT) {
         kept.body = r->body;
         kept.cap = r->cap;
@@ -89,12 +102,13 @@ static void forget(struct coir_response *r)
 }
 
 /* r, which is not attached, has done its duty. A handle whose transfer was broken off may have some
- * of its data left, which curl then takes for the next one's. So does one that has cookies. */
+ * of its data left, which curl then takes for the next one's. One with cookies keeps them, and one
+ * that was told a Host keeps that for its cookies. */
 static void give_back(struct coir_response *r)
 {
     struct coir__lane *lane = r->transfer.lane;
     bool clean = r->transfer.over && r->transfer.result == CURLE_OK &&
-                 !(r->options.flags & COIR_FETCH_COOKIES);
+                 !(r->options.flags & COIR_FETCH_COOKIES) && !r->has_host;
     forget(r);
     coir__lane_lock(lane);
     bool kept = clean && coir__lane_keep(&r->transfer);
@@ -147,19 +161,25 @@ static struct coir_response *new_response(const char *url, const coir_fetch_opti
 static void feed(struct coir_response *r)
 {
     struct coir__lane *lane = r->transfer.lane;
-    r->upload_wanted = false;
     coir__lane_unlock(lane);
     errno = EIO;
     ssize_t n = r->options.body_read(r->options.body_arg, r->upload, COIR__UPLOAD_BYTES);
     int err = errno;
     coir__lane_lock(lane);
+    uint64_t sum = r->upload_sum + (n > 0 ? (uint64_t)n : 0), said = r->options.body_bytes;
     if (n < 0 || n > COIR__UPLOAD_BYTES) {
         r->failure = n < 0 && err ? err : EIO;
         r->why = "the request's body could not be read";
+    } else if (said && (sum > said || (n == 0 && sum < said))) {
+        /* Who sends more than was said sends the beginning of another request. */
+        r->failure = EINVAL;
+        r->why = "the request's body is not as long as was said";
     }
+    r->upload_sum = sum;
     r->upload_over = n == 0;
     r->upload_start = 0;
     r->upload_end = n > 0 && !r->failure ? (size_t)n : 0;
+    r->upload_wanted = false; /* curl may have asked again meanwhile */
     coir__lane_go_on(&r->transfer);
 }
 
@@ -176,14 +196,17 @@ static int request(struct coir_response *r)
 {
     struct coir__lane *lane = r->transfer.lane;
     int err = 0;
-    r->head_over = r->redirecting = false;
-    r->head_sum = r->body_sum = 0;
+    r->head_over = r->redirecting = r->transfer.paused = r->not_public = false;
+    r->upload_wanted = r->upload_over = false;
+    r->upload_start = r->upload_end = r->upload_sum = 0;
+    r->head_bytes = r->head_sum = r->body_sum = 0;
+    r->failure = r->status = 0;
     coir__lane_lock(lane);
     coir__lane_start(&r->transfer);
     while (!r->head_over && !r->transfer.over && !err)
         if (coir__fetch_step(r) < 0)
             err = errno;
-    if (err)
+    if (err || !r->head_over) /* also of one that is over a wish may be left */
         coir__lane_withdraw(&r->transfer);
     coir__lane_unlock(lane);
     if (err) {
@@ -198,6 +221,22 @@ static int request(struct coir_response *r)
     }
     errno = coir__fetch_errno(r);
     return -1;
+}
+
+/* As in give_back(): a handle that knows nothing. */
+static int renew(struct coir_response *r)
+{
+    CURL *easy = curl_easy_init();
+    if (!easy) {
+        r->phase = "redirect";
+        r->why = "no memory";
+        errno = ENOMEM;
+        return -1;
+    }
+    curl_easy_cleanup(r->transfer.easy);
+    r->transfer.easy = easy;
+    r->based = false;
+    return 0;
 }
 
 static int fetch(struct coir_response *r)
@@ -215,6 +254,8 @@ static int fetch(struct coir_response *r)
             break;
         r->based &= r->transfer.result == CURLE_OK; /* as in give_back() */
         result = coir__follow(r, &next);
+        if (result == 0 && r->has_host)
+            result = renew(r);
         url = next;
     } while (result == 0);
     free(next);
@@ -228,8 +269,7 @@ int coir_fetch(const char *url, const coir_fetch_options *options, coir_response
         wrong = "no URL, or nowhere to put the answer";
     if (wrong)
         return coir__fetch_fail(NULL, url, options, EINVAL, wrong);
-    coir_once(&beginning, begin_once);
-    if (begun)
+    if (!begin_once())
         return coir__fetch_fail(NULL, url, options, ENOMEM, "curl does not start");
     struct coir_response *r = new_response(url, options);
     if (!r)
@@ -249,10 +289,12 @@ int coir_fetch(const char *url, const coir_fetch_options *options, coir_response
 
 void coir_response_free(coir_response *r)
 {
+    int err = errno;
     if (!r)
         return;
     coir__lane_lock(r->transfer.lane);
     coir__lane_withdraw(&r->transfer);
     coir__lane_unlock(r->transfer.lane);
     give_back(r);
+    errno = err;
 }

@@ -24,6 +24,7 @@ struct coir_response {
     bool dropped_body; /* a redirect has made a GET of it */
     bool other_host;   /* a redirect has led away from the first */
     bool guarded;      /* COIR_FETCH_PUBLIC_ONLY */
+    bool has_host;     /* a header Host was given */
     bool based;        /* easy has what all requests have set, and nothing else */
 
     /* The driver's, until head_over, or the end of the transfer. */
@@ -38,9 +39,10 @@ struct coir_response {
     char *body;     /* [start, end) of cap bytes */
     size_t start, end, cap;
     uint64_t body_sum;
-    bool paused; /* there was no room for more */
+    bool not_public; /* an address was refused for that */
     char *upload;
     size_t upload_start, upload_end;
+    uint64_t upload_sum;
     bool upload_wanted, upload_over;
     int failure;       /* an errno of our own, */
     const char *why;   /* and why; a text that stays. Also of a request that was not made */

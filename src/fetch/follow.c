@@ -55,7 +55,9 @@ static int choose_method(struct coir_response *r)
 
 static int judge(struct coir_response *r, CURLU *first, CURLU *last, CURLU *to)
 {
-    if (!first || !last || !to)
+    if (!to)
+        return refuse(r, EPROTO, "a redirect leads to no URL");
+    if (!first || !last)
         return refuse(r, ENOMEM, "no memory");
     if (is_https(last) && !is_https(to) && !(r->options.flags & COIR_FETCH_DOWNGRADE))
         return refuse(r, EPROTO, "a redirect leads from https to http");

@@ -89,8 +89,13 @@ static void *watch(void *arg)
     struct sock *s = me->sock;
     struct coir__lane *lane = s->lane;
     struct pollfd p = { .fd = s->fd, .events = me->bit == CURL_POLL_IN ? POLLIN : POLLOUT };
-    int n = coir_poll(&p, 1, -1);
-    int mask = n > 0 ? happened(p.revents, me->bit) : errno == EBADF ? CURL_CSELECT_ERR : 0;
+    coir_mutex_lock(&lane->lock);
+    bool closed = s->closed; /* before this began; the number may be another's */
+    coir_mutex_unlock(&lane->lock);
+    int n = closed ? 0 : coir_poll(&p, 1, -1);
+    int mask = n > 0 ? happened(p.revents, me->bit) : 0;
+    if (n < 0 && errno == EBADF)
+        mask = CURL_CSELECT_ERR;
     coir_mutex_lock(&lane->lock);
     s->watched &= (uint8_t)~me->bit;
     s->happened |= (uint8_t)mask;
@@ -255,12 +260,12 @@ static bool grant_wish(struct coir__lane *lane)
         coir_cond_broadcast(&t->changed);
         return true;
     }
+    bool attached = t->attached;
     if (wishes & WISH_START)
         attach(t);
-    bool attached = t->attached;
     t->withdrawn = wishes & WISH_WITHDRAW;
     CURLcode result = CURLE_OK;
-    if (wishes & WISH_LOOK) {
+    if (wishes & WISH_LOOK && t->look) {
         t->look(t, t->look_arg);
         t->look = NULL;
         coir_cond_broadcast(&t->changed);
@@ -270,7 +275,7 @@ static bool grant_wish(struct coir__lane *lane)
         result = CURLE_OUT_OF_MEMORY;
     else if (wishes & WISH_GO_ON && attached) /* curl does not end it when that fails */
         result = curl_easy_pause(t->easy, CURLPAUSE_CONT);
-    if (wishes & WISH_WITHDRAW) /* what a paused one still has curl would never free */
+    if (wishes & WISH_WITHDRAW && t->paused) /* what it still has curl would never free */
         curl_easy_pause(t->easy, CURLPAUSE_CONT);
     if (result || wishes & WISH_WITHDRAW)
         curl_multi_remove_handle(lane->multi, t->easy);
@@ -450,7 +455,7 @@ void coir__lane_look(struct coir__transfer *t, void (*fn)(struct coir__transfer 
     t->look_arg = arg;
     while (t->look && t->attached)
         insist(t, WISH_LOOK);
-    if (t->look)
+    if (t->look) /* it is over; the wish, if there was one, finds nothing to do */
         fn(t, arg);
     t->look = NULL;
 }

@@ -27,6 +27,7 @@ struct coir__transfer {
     unsigned wishes;
     bool attached;  /* the driver may be using easy at any moment */
     bool over;      /* with result */
+    bool paused;    /* by its callback */
     bool withdrawn; /* what still comes is to be thrown away */
     CURLcode result;
     void (*look)(struct coir__transfer *t, void *arg); /* WISH_LOOK */

@@ -48,14 +48,15 @@ static bool is_redirect(const struct coir_response *r)
 {
     bool leads = r->status == 301 || r->status == 302 || r->status == 303 || r->status == 307 ||
                  r->status == 308;
-    return leads && !(r->options.flags & COIR_FETCH_NO_REDIRECT) &&
-           coir_response_header(r, "Location");
+    const char *to = coir_response_header(r, "Location");
+    return leads && !(r->options.flags & COIR_FETCH_NO_REDIRECT) && to && *to;
 }
 
 /* The answer may be a question about who asks, which curl answers by itself. */
 static bool may_ask_back(const struct coir_response *r)
 {
-    return (r->status == 401 && r->options.user) || r->status == 407;
+    bool expects = r->status == 417 && (r->options.body || r->options.body_read);
+    return (r->status == 401 && r->options.user) || r->status == 407 || expects;
 }
 
 static void begin_head(struct coir_response *r, const char *line, size_t len)
@@ -163,7 +164,7 @@ static size_t take_body(struct coir_response *r, const char *bytes, size_t len)
     if (!r->head_over)
         begin_answer(r);
     if (held && held + len > COIR__BODY_BYTES) {
-        r->paused = true;
+        r->transfer.paused = true;
         return CURL_WRITEFUNC_PAUSE;
     }
     r->body_sum += len;
@@ -229,8 +230,6 @@ void coir__receive_from(struct coir_response *r)
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, r);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, r);
-    if (r->options.body_read) {
-        curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_upload);
-        curl_easy_setopt(easy, CURLOPT_READDATA, r);
-    }
+    curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_upload);
+    curl_easy_setopt(easy, CURLOPT_READDATA, r);
 }

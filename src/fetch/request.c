@@ -66,9 +66,15 @@ static bool is_header(const char *line, const char *name)
 /* Those that speak of a body, or for one host. */
 static bool is_kept(const struct coir_response *r, const char *line)
 {
-    if (r->dropped_body && strncasecmp(line, "Content-", 8) == 0)
+    static const char *const of_host[] = { "Authorization", "Cookie", "Host",
+                                           "Proxy-Authorization" };
+    if (r->dropped_body && (strncasecmp(line, "Content-", 8) == 0 ||
+                            is_header(line, "Transfer-Encoding") || is_header(line, "Expect")))
         return false;
-    return !r->other_host || (!is_header(line, "Authorization") && !is_header(line, "Cookie"));
+    for (size_t i = 0; r->other_host && i < sizeof of_host / sizeof *of_host; i++)
+        if (is_header(line, of_host[i]))
+            return false;
+    return true;
 }
 
 static bool append(struct curl_slist **list, const char *line)
@@ -93,18 +99,21 @@ static bool is_sound(const char *line)
 /* curl sends "Name: " only when told "Name;". */
 static int set_headers(struct coir_response *r)
 {
-    bool typed = false;
+    bool typed = false, expects = false;
     curl_slist_free_all(r->headers);
     r->headers = NULL;
     for (const char *const *line = r->options.headers; line && *line; line++) {
         if (!is_sound(*line))
             return refuse(r, EINVAL, "a header is not of the form Name: value, in one line");
         typed |= is_header(*line, "Content-Type");
+        expects |= is_header(*line, "Expect");
+        r->has_host |= is_header(*line, "Host");
         if (is_kept(r, *line) && !append(&r->headers, *line))
             return refuse(r, ENOMEM, "no memory");
     }
-    /* Otherwise curl would call every body a form. */
-    if (!typed && !append(&r->headers, "Content-Type:"))
+    /* Otherwise curl would call every body a form, and wait for the server to ask for it. */
+    if ((!typed && !append(&r->headers, "Content-Type:")) ||
+        (!expects && !append(&r->headers, "Expect:")))
         return refuse(r, ENOMEM, "no memory");
     curl_easy_setopt(r->transfer.easy, CURLOPT_HTTPHEADER, r->headers);
     return 0;
@@ -155,6 +164,8 @@ static void set_tls(struct coir_response *r)
     CURL *easy = r->transfer.easy;
     if (r->options.ca_file)
         curl_easy_setopt(easy, CURLOPT_CAINFO, r->options.ca_file); /* CURLOPT_CAPATH stays */
+    if (r->other_host)
+        return;
     if (r->options.cert_file)
         curl_easy_setopt(easy, CURLOPT_SSLCERT, r->options.cert_file);
     if (r->options.key_file)
@@ -167,8 +178,7 @@ static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_so
     struct coir_response *r = arg;
     (void)purpose;
     if (r->guarded && !coir__names_public(&addr->addr)) {
-        r->failure = EACCES;
-        r->why = "its address is not public";
+        r->not_public = true; /* curl tries the next address */
         return CURL_SOCKET_BAD;
     }
     return socket(addr->family, addr->socktype | SOCK_CLOEXEC, addr->protocol);
@@ -219,7 +229,7 @@ static void set_flags(struct coir_response *r)
         curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, (long)r->guarded);
     curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, (long)r->guarded);
-    if (flags & COIR_FETCH_COOKIES) {
+    if (flags & COIR_FETCH_COOKIES && shared_cookies) {
         curl_easy_setopt(easy, CURLOPT_SHARE, shared_cookies);
         curl_easy_setopt(easy, CURLOPT_COOKIEFILE, "");
     }
@@ -238,6 +248,9 @@ static int resolve(struct coir_response *r, const char *host, const char *port)
 {
     char addresses[COIR__ADDRESSES_BYTES];
     char line[COIR__ADDRESSES_BYTES + 300];
+    for (const char *p = host; *p; p++)
+        if ((unsigned char)*p >= 0x80)
+            return 0; /* curl knows how such a name is asked for */
     r->phase = "resolve";
     if (coir__names_find(host, addresses, &r->why) < 0)
         return -1;
@@ -267,12 +280,14 @@ static const char *proxy_of(const struct coir_response *r, const char *scheme)
     const char *proxy = r->options.proxy;
     if (r->guarded || (!proxy && !has_proxies()))
         return "";
-    if (!proxy && strcmp(scheme, "http") == 0)
-        proxy = getenv("http_proxy"); /* not in capitals: those are set by who asks a CGI program */
-    if (!proxy && strcmp(scheme, "https") == 0 && !(proxy = getenv("https_proxy")))
-        proxy = getenv("HTTPS_PROXY");
-    if (!proxy && !(proxy = getenv("all_proxy")))
-        proxy = getenv("ALL_PROXY");
+    if (proxy)
+        return proxy;
+    bool https = strcmp(scheme, "https") == 0;
+    /* http_proxy not in capitals: those are set by who asks a CGI program. */
+    const char *const names[] = { https ? "https_proxy" : "http_proxy", https ? "HTTPS_PROXY" : "",
+                                  "all_proxy", "ALL_PROXY" };
+    for (size_t i = 0; i < sizeof names / sizeof *names && (!proxy || !*proxy); i++)
+        proxy = *names[i] ? getenv(names[i]) : NULL;
     return proxy ? proxy : "";
 }
 
@@ -305,6 +320,8 @@ static int set_addresses(struct coir_response *r, CURLU *url, const char *scheme
     int result;
     if (proxy[0]) {
         curl_easy_setopt(r->transfer.easy, CURLOPT_PROXY, proxy);
+        if (r->options.proxy) /* whatever no_proxy says */
+            curl_easy_setopt(r->transfer.easy, CURLOPT_NOPROXY, "");
         r->based = false;
     }
     if (!host || !port)
@@ -380,6 +397,8 @@ static bool read_plain_url(struct coir_response *r, const char *given, int *resu
         memcpy(port, at, len);
         port[len] = 0;
         at += len;
+        if (atoi(port) > 65535)
+            return false;
     }
     if (*at && *at != '/')
         return false;

@@ -72,9 +72,11 @@ static void look_at_times(struct coir__transfer *t, void *times)
 
 void coir_response_times(coir_response *r, coir_fetch_times *times)
 {
+    int err = errno;
     coir__lane_lock(r->transfer.lane);
     coir__lane_look(&r->transfer, look_at_times, times);
     coir__lane_unlock(r->transfer.lane);
+    errno = err;
 }
 
 static size_t take(struct coir_response *r, void *buf, size_t len)
@@ -82,8 +84,8 @@ static size_t take(struct coir_response *r, void *buf, size_t len)
     size_t held = r->end - r->start, n = held < len ? held : len;
     memcpy(buf, r->body + r->start, n);
     r->start += n;
-    if (r->paused && r->end - r->start <= COIR__BODY_BYTES / 2) {
-        r->paused = false;
+    if (r->transfer.paused && r->end - r->start <= COIR__BODY_BYTES / 2) {
+        r->transfer.paused = false;
         coir__lane_go_on(&r->transfer);
     }
     return n;

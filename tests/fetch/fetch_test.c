@@ -90,14 +90,38 @@ static void pieces(void *arg)
             return;
         while ((n = coir_response_read(r, text + len, piece)) > 0 && (len < 1000 || piece > 1))
             len += (size_t)n;
+        coir_fetch_times times;
+        coir_response_times(r, &times);
+        EXPECT(times.first_byte_ns > 0);
         EXPECT(len == 200000 || piece == 1);
         EXPECT(is_pattern(text, len));
         coir_response_free(r);
     }
 }
 
+/* While the body is on its way, and as it ends. */
+static void times_of_all(void *arg)
+{
+    coir_response *r;
+    coir_fetch_times times;
+    char piece[5000];
+    (void)arg;
+    for (int i = 0; i < 50; i++) {
+        if (!EXPECT_EQ(coir_fetch(at("/bytes/150000"), NULL, &r), 0))
+            return;
+        do
+            coir_response_times(r, &times);
+        while (coir_response_read(r, piece, sizeof piece) > 0);
+        errno = ENOTTY;
+        coir_response_times(r, &times);
+        coir_response_free(r);
+        EXPECT_EQ(errno, ENOTTY);
+        EXPECT_EQ(times.body_bytes, 150000);
+    }
+}
+
 struct source {
-    size_t left;
+    size_t left, brought;
     int err;
 };
 
@@ -111,9 +135,28 @@ static ssize_t bring(void *arg, void *buf, size_t len)
         errno = s->err;
         return -1;
     }
-    memset(buf, 'u', n);
+    for (size_t i = 0; i < n; i++)
+        ((char *)buf)[i] = peer_byte(s->brought++);
     s->left -= n;
     return (ssize_t)n;
+}
+
+/* A body that is not as long as was said is none, and disturbs nobody's. */
+static void wrong_lengths(void *arg)
+{
+    struct source source = { .left = 100 };
+    coir_fetch_options o = { .body_read = bring, .body_arg = &source, .body_bytes = 20000 };
+    char *text;
+    size_t len;
+    (void)arg;
+    EXPECT_EQ(get(at("/echo"), &o, &text, &len), -1);
+    EXPECT_EQ(errno, EINVAL);
+    EXPECT(strstr(coir_fetch_error(), "not as long as was said"));
+    source = (struct source){ .left = 40000 };
+    EXPECT_EQ(get(at("/echo"), &o, &text, &len), -1);
+    EXPECT_EQ(errno, EINVAL);
+    EXPECT_EQ(get(at("/hello"), NULL, &text, &len), 200);
+    free(text);
 }
 
 static void requests(void *arg)
@@ -177,7 +220,8 @@ static void redirects(void *arg)
     char *text;
     size_t len;
     coir_response *r;
-    const char *const headers[] = { "Authorization: x", "Cookie: y", "X-Any: z", NULL };
+    const char *const headers[] = { "Authorization: x", "Cookie: y", "X-Any: z",
+                                    "Host: 127.0.0.1", NULL };
     coir_fetch_options o = { .body = "data", .body_bytes = 4 };
     (void)arg;
     EXPECT_EQ(get(at("/to/9"), NULL, &text, &len), 200);
@@ -206,8 +250,10 @@ static void redirects(void *arg)
     snprintf(other, sizeof other, "http://localhost:%d/echo", peer.port);
     EXPECT_EQ(see(302, other, &o, &text), 200);
     EXPECT(text && !strstr(text, "Authorization") && !strstr(text, "Cookie"));
-    EXPECT(text && strstr(text, "X-Any: z"));
+    EXPECT(text && strstr(text, "X-Any: z") && strstr(text, "Host: localhost:"));
     free(text);
+    EXPECT_EQ(see(302, "http://x:99999/", NULL, &text), -1);
+    EXPECT_EQ(errno, EPROTO);
     o = (coir_fetch_options){ .flags = COIR_FETCH_NO_REDIRECT };
     EXPECT_EQ(coir_fetch(at("/to/3"), &o, &r), 0);
     EXPECT_EQ(coir_response_status(r), 302);
@@ -312,6 +358,8 @@ static void on_each(void (*fn)(void *))
 BODY_TEST(an_answer_has_status_headers_and_text, answers)
 BODY_TEST(bodies_of_any_length_come_whole, bodies)
 BODY_TEST(bodies_come_piece_by_piece, pieces)
+BODY_TEST(times_are_told_at_any_time, times_of_all)
+BODY_TEST(bodies_are_as_long_as_was_said, wrong_lengths)
 BODY_TEST(requests_are_what_was_asked_for, requests)
 BODY_TEST(redirects_are_followed_as_far_as_is_safe, redirects)
 BODY_TEST(many_fetch_at_once, many)
@@ -333,6 +381,8 @@ int main(void)
         cmocka_unit_test(an_answer_has_status_headers_and_text),
         cmocka_unit_test(bodies_of_any_length_come_whole),
         cmocka_unit_test(bodies_come_piece_by_piece),
+        cmocka_unit_test(times_are_told_at_any_time),
+        cmocka_unit_test(bodies_are_as_long_as_was_said),
         cmocka_unit_test(requests_are_what_was_asked_for),
         cmocka_unit_test(redirects_are_followed_as_far_as_is_safe),
         cmocka_unit_test(many_fetch_at_once),

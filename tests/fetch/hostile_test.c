@@ -123,6 +123,11 @@ static void requests_that_are_none(void *arg)
     ends("http://a b/", &o, EINVAL, "blank");
     EXPECT(strncmp(error, "http://a b/: request: ", 22) == 0 && strlen(error) == 63);
     ends(at("/\r\nEvil: x"), NULL, EINVAL, "control character");
+    ends("http://127.0.0.1:99999/", NULL, EINVAL, "not a URL");
+    EXPECT_FAILS(coir_fetch("http://me:se cret@127.0.0.1/", NULL, &r), EINVAL);
+    EXPECT(!strstr(coir_fetch_error(), "cret") && strstr(coir_fetch_error(), "127.0.0.1"));
+    o = (coir_fetch_options){ .method = "HEAD", .body = "x", .body_bytes = 1 };
+    ends(at("/echo"), &o, EINVAL, "HEAD has no body");
     ends("http://", NULL, EINVAL, "not a URL");
     ends("", NULL, EINVAL, "not a URL");
     ends("//x/", NULL, EINVAL, "not a URL");

@@ -205,6 +205,10 @@ static void proxies(void *arg)
     if (EXPECT_EQ(coir_fetch(url("http", "localhost", HTTP_PORT, "/"), &o, &r), 0))
         EXPECT(!coir_response_header(r, "Via"));
     coir_response_free(r);
+    o.proxy = proxy;
+    if (EXPECT_EQ(coir_fetch(url("http", "localhost", HTTP_PORT, "/"), &o, &r), 0))
+        EXPECT(coir_response_header(r, "Via") != NULL);
+    coir_response_free(r);
     unsetenv("no_proxy");
     o.proxy = "";
     if (EXPECT_EQ(coir_fetch(url("http", "localhost", HTTP_PORT, "/"), &o, &r), 0))
